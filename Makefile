@@ -1,0 +1,72 @@
+# Every target makes what it needs: Python 3.11+, make and the package registry are enough.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+VENV_2X := .venv-2x
+READY_2X := $(VENV_2X)/.ready
+
+export PYTHONDONTWRITEBYTECODE :=
+export MLFLOW_DISABLE_TELEMETRY := true
+export DO_NOT_TRACK := true
+
+.PHONY: help demo test test-fast test-2x lint types imports docs docs-serve format ci clean
+
+help:
+	@grep -hE '^## ' $(MAKEFILE_LIST) | sed 's/^## //'
+
+$(READY): pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(BIN)/python -m pip install --quiet --editable . --group dev
+	touch $@
+
+$(READY_2X): pyproject.toml
+	$(PYTHON) -m venv $(VENV_2X)
+	$(VENV_2X)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(VENV_2X)/bin/python -m pip install --quiet --group server-2x
+	touch $@
+
+## make demo      start a real MLflow server, train, save, roll out, serve, roll back, stop the server
+demo: $(READY)
+	$(BIN)/python examples/demo.py
+
+## make test      the whole suite, the contract on a real server of the newest MLflow 3.x included
+test: $(READY)
+	$(BIN)/python -m pytest --cov --cov-report=term --cov-fail-under=$(COVERAGE_FLOOR)
+
+## make test-fast the tests that need no server
+test-fast: $(READY)
+	$(BIN)/python -m pytest tests/unit tests/adversity tests/explorer
+
+## make test-2x   the contract on the last MLflow 2.x, from an environment of its own
+test-2x: $(READY) $(READY_2X)
+	TEST_SERVER_PYTHON=$(abspath $(VENV_2X)/bin/python) $(BIN)/python -m pytest tests/contract
+
+## make lint      ruff, mypy strict, pyright strict, the import contract
+lint: types imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(READY)
+	$(BIN)/mypy
+	$(BIN)/pyright
+
+imports: $(READY)
+	$(BIN)/lint-imports
+
+## make format    let ruff put the layout right
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+## make docs      build the documentation, strictly
+docs: $(READY)
+	$(BIN)/mkdocs build --strict
+
+## make clean     remove what the other targets made
+clean:
+	rm -rf $(VENV) $(VENV_2X) site .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+COVERAGE_FLOOR := 80

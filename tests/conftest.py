@@ -1,0 +1,61 @@
+"""Fixtures of every test: both event loops, a clean environment, a real MLflow server."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from support.server import run_server
+
+if TYPE_CHECKING:
+    from mlflow_utilities import AsyncMlflowClient
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> str:
+    """Run each async test on asyncio and on trio."""
+    return str(request.param)
+
+
+@pytest.fixture(autouse=True)
+def clean_environ() -> Iterator[None]:
+    """Start each test without MLflow's settings of the machine, and undo what it sets."""
+    before = dict(os.environ)
+    for name in [name for name in os.environ if name.startswith(("MLFLOW_TRACKING", "MLFLOW_HTTP", "MLFLOW_WORKSPACE"))]:
+        del os.environ[name]
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+@pytest.fixture(scope="session")
+def server_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Give the address of a real MLflow server: SQLite, artifacts through its proxy."""
+    folder: Path = tmp_path_factory.mktemp("mlflow-server")
+    with run_server(folder, python=os.environ.get("TEST_SERVER_PYTHON")) as uri:
+        yield uri
+
+
+@pytest.fixture(params=["httpx", "httpx2"])
+def http_library(request: pytest.FixtureRequest) -> str:
+    """Run the test with httpx and with httpx2."""
+    return str(request.param)
+
+
+@pytest.fixture
+async def client(server_uri: str, http_library: str) -> AsyncIterator[AsyncMlflowClient]:
+    """Give a client on the real server, once for each HTTP library."""
+    from mlflow_utilities import AsyncMlflowClient
+
+    async with AsyncMlflowClient(server_uri, http_library=http_library) as client:
+        yield client
+
+
+@pytest.fixture
+def unique_name() -> str:
+    """Give a name that no other test uses."""
+    return f"test-{uuid.uuid4().hex[:12]}"
