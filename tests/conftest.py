@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support.server import run_server
+from local_server import run_server
 
 if TYPE_CHECKING:
     from mlflow_utilities import AsyncMlflowClient
