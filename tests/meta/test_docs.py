@@ -1,0 +1,144 @@
+"""The documentation: every example runs, every method of MLflow's client is accounted for."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+import re
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mlflow_utilities import AsyncMlflowClient, mlflow_api
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+README = DOCS.parent / "README.md"
+
+
+def snippets(page: Path) -> list[str]:
+    """Return the Python examples of a page."""
+    return re.findall(r"^```python\n(.*?)^```", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+async def run_snippets(page: Path, names: dict[str, Any]) -> None:
+    """Run the examples of a page one after the other, as one session with `await` at the top level."""
+    for source in snippets(page):
+        code = compile(source, str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        outcome = eval(code, names)
+        if inspect.iscoroutine(outcome):
+            await outcome
+
+
+
+def small_model() -> Any:
+    """Return a fitted scikit-learn model."""
+    from sklearn.linear_model import LinearRegression
+
+    return LinearRegression().fit([[0.0], [1.0]], [0.0, 2.0])
+
+
+async def save(client: AsyncMlflowClient, experiment: str, version: str) -> Any:
+    """Save a small model."""
+    return await mlflow_api.save_model(
+        small_model(), version, mlflow_subpackage="sklearn", experiment_name=experiment, client=client
+    )
+
+
+@pytest.fixture
+async def fresh(client: AsyncMlflowClient) -> Any:
+    """Delete the experiments of the examples, so that each run of a page starts anew."""
+
+    async def rename(name: str) -> None:
+        found = await client.get_experiment_by_name(name)
+        if found is not None:
+            await client.rename_experiment(found.experiment_id, f"{name}-{found.experiment_id}")
+
+    for name in ("breast-cancer", "fraud"):
+        await rename(name)
+    return client
+
+
+@pytest.mark.anyio
+async def test_the_tutorial_runs(fresh: AsyncMlflowClient, tmp_path: Path) -> None:
+    """Every step of the tutorial works against a real server, in order."""
+    names = {
+        "client": fresh,
+        "model": small_model(),
+        "data": [[3.0]],
+        "candidate": await save(fresh, "breast-cancer", "1.1.0"),
+        "challenger": await save(fresh, "breast-cancer", "1.0.0"),
+    }
+
+    await run_snippets(DOCS / "tutorial.md", names)
+
+    assert isinstance(names["client"], AsyncMlflowClient)
+
+
+@pytest.mark.anyio
+async def test_the_rollout_page_runs(fresh: AsyncMlflowClient) -> None:
+    """Every example of the rollout page works against a real server, in order."""
+    saved = [await save(fresh, "fraud", "1.4.0") for _ in range(2)]
+    await mlflow_api.enable_run(saved[0].run_id, client=fresh)
+
+    await run_snippets(
+        DOCS / "how-to" / "roll-out.md", {"client": fresh, "current": saved[0].run_id, "candidate": saved[1].run_id}
+    )
+
+    history = await mlflow_api.rollout_history(experiment_name="fraud", client=fresh)
+    assert history[-1].verb == "revoke_run"
+
+
+@pytest.mark.anyio
+async def test_the_filter_page_runs(fresh: AsyncMlflowClient, unique_name: str) -> None:
+    """Every example of the filter page works against a real server."""
+    experiment = await fresh.create_experiment(unique_name)
+
+    await run_snippets(DOCS / "how-to" / "filters.md", {"client": fresh, "experiment_id": experiment})
+
+
+@pytest.mark.parametrize("page", [README, DOCS / "index.md"], ids=["README", "index"])
+def test_the_front_pages_run(page: Path, server_uri: str, fraud_experiment: None) -> None:
+    """The examples of README and of the front page run as programs, the address aside."""
+    for source in snippets(page):
+        exec(compile(source.replace("http://127.0.0.1:5000", server_uri), str(page), "exec"), {})
+
+
+@pytest.fixture
+def fraud_experiment(server_uri: str) -> None:
+    """Make the experiment that the front pages name."""
+    import anyio
+
+    async def make() -> None:
+        async with AsyncMlflowClient(server_uri) as client:
+            await client.get_or_create_experiment("fraud")
+
+    anyio.run(make)
+
+
+def test_the_authentication_page_runs() -> None:
+    """The examples of the authentication page are valid and need no server."""
+    for source in snippets(DOCS / "how-to" / "authenticate.md"):
+        exec(compile(source, "authenticate.md", "exec"), {})
+
+
+def test_the_porting_page_names_every_method_of_mlflows_client() -> None:
+    """A method of MlflowClient is here, or the page says why not."""
+    from mlflow import MlflowClient
+
+    text = (DOCS / "how-to" / "porting.md").read_text()
+    public = [name for name, member in inspect.getmembers(MlflowClient) if isinstance(member, types.FunctionType)]
+    missing = [name for name in public if not name.startswith("_") and f"`{name}`" not in text]
+
+    assert missing == []
+
+
+def test_the_porting_page_is_true() -> None:
+    """What the page says is here exists, and what it says is not here does not."""
+    text = (DOCS / "how-to" / "porting.md").read_text()
+    rows = re.findall(r"^\| `(\w+)` \| (here|not yet|never)", text, flags=re.MULTILINE)
+
+    wrong = [name for name, state in rows if hasattr(AsyncMlflowClient, name) != (state == "here")]
+
+    assert wrong == []
