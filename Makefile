@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: help demo test test-fast test-2x lint types imports docs docs-serve format ci clean
+.PHONY: help demo test test-fast test-2x test-postgres lint types imports docs docs-serve format ci clean
 
 help:
 	@grep -hE '^## ' $(MAKEFILE_LIST) | sed 's/^## //'
@@ -43,6 +43,10 @@ test-fast: $(READY)
 ## make test-2x   the contract on the last MLflow 2.x, from an environment of its own
 test-2x: $(READY) $(READY_2X)
 	TEST_SERVER_PYTHON=$(abspath $(VENV_2X)/bin/python) $(BIN)/python -m pytest tests/contract
+
+## make test-postgres  what writers contend for, on a throw-away PostgreSQL cluster
+test-postgres: $(READY)
+	TEST_STORE=postgresql $(BIN)/python -m pytest tests/contract -m contended
 
 ## make lint      ruff, mypy strict, pyright strict, the import contract
 lint: types imports

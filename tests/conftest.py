@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from local_server import run_server
+from support.postgres import run_postgres
 
 if TYPE_CHECKING:
     from mlflow_utilities import AsyncMlflowClient
@@ -34,10 +36,11 @@ def clean_environ() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def server_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Give the address of a real MLflow server: SQLite, artifacts through its proxy."""
+    """Give the address of a real MLflow server: SQLite or PostgreSQL, artifacts through its proxy."""
     folder: Path = tmp_path_factory.mktemp("mlflow-server")
-    with run_server(folder, python=os.environ.get("TEST_SERVER_PYTHON")) as uri:
-        yield uri
+    with contextlib.ExitStack() as stack:
+        store = stack.enter_context(run_postgres()) if os.environ.get("TEST_STORE") == "postgresql" else None
+        yield stack.enter_context(run_server(folder, python=os.environ.get("TEST_SERVER_PYTHON"), store=store))
 
 
 @pytest.fixture(params=["httpx", "httpx2"])
