@@ -58,15 +58,19 @@ class Recorder:
         self.listing = entries or []
 
     async def entries(self, path: str) -> list[Entry]:
+        """Return the listing."""
         return self.listing
 
     async def read(self, path: str) -> bytes:
+        """Return nothing."""
         return b""
 
     async def fetch(self, path: str, destination: Path, size: int | None) -> None:
+        """Write three bytes."""
         await write_whole(destination, Pieces(b"abc"), size)
 
     async def put(self, path: str, content: Callable[[], AsyncIterator[bytes]], size: int) -> None:
+        """Remember the path."""
         self.put_paths.append(path)
 
 

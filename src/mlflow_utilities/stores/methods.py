@@ -128,11 +128,10 @@ class ArtifactsApi(ArtifactLocator):
         artifact_path: str | None,
         timeout: Timeout | float | Unset | None,
     ) -> None:
-        if not local.exists():
-            raise InvalidInputError(f"{local} does not exist")
-        target = check_upload_path(join_path(_checked_base(artifact_path), local.absolute().name))
+        name, is_directory = await anyio.to_thread.run_sync(_look_at, local)
+        target = check_upload_path(join_path(_checked_base(artifact_path), name))
         store = await self._owned(run_id, model_id, timeout)
-        await (upload_directory if local.is_dir() else upload_file)(store, local, target)
+        await (upload_directory if is_directory else upload_file)(store, local, target)
 
     async def _owned(self, run_id: str | None, model_id: str | None, timeout: Timeout | float | Unset | None) -> Store:
         if model_id is not None:
@@ -240,8 +239,8 @@ class ArtifactsApi(ArtifactLocator):
         """
         uri = await self.resolve_model_uri(artifact_uri, timeout=timeout)
         store = self._uri_store(artifact_uri, uri, timeout)
-        if await store.entries(""):
-            return await _download_to(store, "", dst_dir)
+        if listing := await store.entries(""):
+            return await _download_to(store, "", dst_dir, listing)
         parent, _, name = uri.rstrip("/").rpartition("/")
         if not name or isinstance(store, ServedStore):
             raise ArtifactError(f"there is nothing at {uri}")
@@ -267,16 +266,24 @@ def _checked_base(artifact_path: str | None) -> str:
     return check_upload_path(base) if base else ""
 
 
+def _look_at(local: Path) -> tuple[str, bool]:
+    if not local.exists():
+        raise InvalidInputError(f"{local} does not exist")
+    return local.absolute().name, local.is_dir()
+
+
 def _file_info(entry: Entry) -> FileInfo:
     return FileInfo(path=entry.path, is_dir=entry.is_dir, file_size=entry.size)
 
 
-async def _download_to(store: Store, path: str, destination: str | Path | None) -> str:
+async def _download_to(
+    store: Store, path: str, destination: str | Path | None, listing: list[Entry] | None = None
+) -> str:
     if destination is not None:
-        return str(await download(store, path, Path(destination)))
+        return str(await download(store, path, Path(destination), listing))
     fresh = Path(await anyio.to_thread.run_sync(lambda: tempfile.mkdtemp(prefix="mlflow-")))
     try:
-        return str(await download(store, path, fresh))
+        return str(await download(store, path, fresh, listing))
     except BaseException:
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(lambda: shutil.rmtree(fresh, ignore_errors=True))

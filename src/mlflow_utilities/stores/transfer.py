@@ -46,16 +46,15 @@ async def upload_directory(store: Store, directory: Path, base: str) -> None:
     await for_each([item for item in moves if item[0].name == _LAST], move)
 
 
-async def download(store: Store, path: str, destination: Path) -> Path:
-    """Copy the file or directory `path` below `destination` and return where it lies."""
+async def download(store: Store, path: str, destination: Path, listing: list[Entry] | None = None) -> Path:
+    """Copy the file or directory `path` below `destination` and return where it lies; `listing` spares listing it."""
     target = target_path(destination, path) if path else destination
-    listing: list[Entry] = []
     refusal: Exception | None = None
     if path and PurePosixPath(path).suffix:
         refusal = await _try_file(store, path, target)
         if refusal is None:
             return target
-    listing = await store.entries(path)
+    listing = listing or await store.entries(path)
     if listing:
         await _download_directory(store, listing, destination, path)
         return target
