@@ -55,7 +55,7 @@ def test_a_name_the_server_keeps_is_accepted(path: str) -> None:
         "a\x7fb",
         "d/.artifact.uploading.x",
         "x" * 201,
-        "�",
+        "\udcff",
     ],
 )
 def test_a_name_the_server_changes_or_refuses_is_refused(path: str) -> None:
