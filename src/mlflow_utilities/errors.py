@@ -36,7 +36,7 @@ MlflowUtilitiesError
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 __all__ = [
     "AlreadyExistsError",
@@ -94,9 +94,6 @@ class MlflowApiError(MlflowUtilitiesError):
     MLflow's JSON), the server's `message`, `retry_after` in seconds when the server named it.
     """
 
-    codes: ClassVar[tuple[str, ...]] = ()
-    statuses: ClassVar[tuple[int, ...]] = ()
-
     def __init__(
         self,
         message: str,
@@ -123,77 +120,53 @@ class MlflowApiError(MlflowUtilitiesError):
 class BadRequestError(MlflowApiError):
     """BAD_REQUEST: MLflow's store failed on a race, a full pool or a name that is taken."""
 
-    codes = ("BAD_REQUEST",)
-
 
 class InvalidParameterError(MlflowApiError, ValueError):
     """INVALID_PARAMETER_VALUE: the server refused a value; repeating it cannot help."""
-
-    codes = ("INVALID_PARAMETER_VALUE",)
-    statuses = (400,)
 
 
 class AlreadyExistsError(MlflowApiError):
     """RESOURCE_ALREADY_EXISTS: the name is taken."""
 
-    codes = ("RESOURCE_ALREADY_EXISTS", "ALREADY_EXISTS", "RESOURCE_CONFLICT")
-    statuses = (409,)
-
 
 class NotFoundError(MlflowApiError, LookupError):
     """RESOURCE_DOES_NOT_EXIST: no such run, experiment, model or file."""
 
-    codes = ("RESOURCE_DOES_NOT_EXIST", "NOT_FOUND")
-    statuses = (404,)
-
 
 class EndpointNotFoundError(NotFoundError):
-    """This server has no such endpoint: it is older than the feature, or the tracking URI lacks its path prefix."""
-
-    codes = ("ENDPOINT_NOT_FOUND",)
+    """The server has no such endpoint: it is older than the feature, or the tracking URI lacks its path prefix."""
 
 
 class UnauthenticatedError(MlflowApiError):
     """401: credentials are missing or were refused."""
 
-    codes = ("UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED")
-    statuses = (401,)
-
 
 class PermissionDeniedError(MlflowApiError, PermissionError):
     """403: the credentials are known and do not suffice, or the server refuses this host name."""
-
-    codes = ("PERMISSION_DENIED",)
-    statuses = (403,)
 
 
 class RateLimitedError(MlflowApiError):
     """429: too many requests; `retry_after` has the seconds the server asked for."""
 
-    codes = ("REQUEST_LIMIT_EXCEEDED", "RESOURCE_EXHAUSTED")
-    statuses = (429,)
-
 
 class RedirectError(MlflowApiError):
     """3xx: redirects are not followed, because they turn a POST into a GET; use the final address."""
-
-    statuses = (301, 302, 303, 307, 308)
 
 
 class ServerError(MlflowApiError):
     """5xx: the server failed."""
 
-    codes = ("INTERNAL_ERROR", "INVALID_STATE", "TEMPORARILY_UNAVAILABLE", "DEADLINE_EXCEEDED", "FEATURE_DISABLED")
-
 
 class MlflowConnectionError(MlflowUtilitiesError, ConnectionError):
-    """No answer: the connection was refused, cut or never made. `sent` is False when the server cannot have seen the
-    request.
+    """No answer: the connection was refused, cut or never made.
+
+    `sent` is False when the server cannot have seen the request, `permanent` is True when repeating cannot help.
     """
 
-    def __init__(self, message: str, *, sent: bool = True, hint: str | None = None) -> None:
+    def __init__(self, message: str, *, sent: bool = True, permanent: bool = False, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)
         self.sent = sent
+        self.permanent = permanent
 
 
 class MlflowTimeoutError(MlflowUtilitiesError, TimeoutError):
@@ -287,31 +260,42 @@ class LedgerNewerFormatError(LedgerError):
     """A newer release of this package wrote the ledger; update before writing."""
 
 
-def _registry() -> tuple[dict[str, type[MlflowApiError]], dict[int, type[MlflowApiError]]]:
-    by_code: dict[str, type[MlflowApiError]] = {}
-    by_status: dict[int, type[MlflowApiError]] = {}
-    pending: list[type[MlflowApiError]] = [MlflowApiError]
-    while pending:
-        cls = pending.pop()
-        pending.extend(cls.__subclasses__())
-        if cls is MlflowApiError:
-            continue
-        for code in vars(cls).get("codes", ()):
-            assert code not in by_code, code
-            by_code[code] = cls
-        for status in vars(cls).get("statuses", ()):
-            assert status not in by_status, status
-            by_status[status] = cls
-    return by_code, by_status
-
-
-_BY_CODE, _BY_STATUS = _registry()
+_BY_CODE: dict[str, type[MlflowApiError]] = {
+    "BAD_REQUEST": BadRequestError,
+    "INVALID_PARAMETER_VALUE": InvalidParameterError,
+    "RESOURCE_ALREADY_EXISTS": AlreadyExistsError,
+    "ALREADY_EXISTS": AlreadyExistsError,
+    "RESOURCE_CONFLICT": AlreadyExistsError,
+    "RESOURCE_DOES_NOT_EXIST": NotFoundError,
+    "NOT_FOUND": NotFoundError,
+    "ENDPOINT_NOT_FOUND": EndpointNotFoundError,
+    "UNAUTHENTICATED": UnauthenticatedError,
+    "CUSTOMER_UNAUTHORIZED": UnauthenticatedError,
+    "PERMISSION_DENIED": PermissionDeniedError,
+    "REQUEST_LIMIT_EXCEEDED": RateLimitedError,
+    "RESOURCE_EXHAUSTED": RateLimitedError,
+    "INTERNAL_ERROR": ServerError,
+    "INVALID_STATE": ServerError,
+    "TEMPORARILY_UNAVAILABLE": ServerError,
+    "DEADLINE_EXCEEDED": ServerError,
+    "FEATURE_DISABLED": ServerError,
+}
+_BY_STATUS: dict[int, type[MlflowApiError]] = {
+    400: InvalidParameterError,
+    401: UnauthenticatedError,
+    403: PermissionDeniedError,
+    404: NotFoundError,
+    409: AlreadyExistsError,
+    429: RateLimitedError,
+}
 
 
 def api_error_class(status: int, error_code: str | None) -> type[MlflowApiError]:
     """Return the error class for an answer: by MLflow's error code first, by HTTP status otherwise."""
     if error_code in _BY_CODE:
         return _BY_CODE[error_code]
-    if status in _BY_STATUS:
-        return _BY_STATUS[status]
-    return ServerError if status >= 500 else MlflowApiError
+    if 300 <= status < 400:
+        return RedirectError
+    if status >= 500:
+        return ServerError
+    return _BY_STATUS.get(status, MlflowApiError)

@@ -10,7 +10,17 @@ from typing import Any, Protocol, TypeAlias
 
 from mlflow_utilities._unset import UNSET, Unset
 
-__all__ = ["Call", "JsonObject", "Limits", "Safety", "Sender", "StreamedBody", "Timeout", "TokenSource"]
+__all__ = [
+    "Call",
+    "JsonObject",
+    "Limits",
+    "Safety",
+    "Sender",
+    "StreamedBody",
+    "Timeout",
+    "TimeoutArgument",
+    "TokenSource",
+]
 
 JsonObject: TypeAlias = dict[str, Any]
 TokenSource: TypeAlias = str | Callable[[], str] | Callable[[], Awaitable[str]]
@@ -37,6 +47,9 @@ class Timeout:
     total: float | None = 120.0
 
 
+TimeoutArgument: TypeAlias = Timeout | float | Unset | None
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Bounds on connections: concurrent requests, and seconds an idle connection is kept."""
@@ -61,21 +74,29 @@ class StreamedBody(Protocol):
     """An answer whose body is read piece by piece."""
 
     @property
-    def status(self) -> int: ...
+    def status(self) -> int:
+        """HTTP status."""
+        ...
+
     @property
-    def headers(self) -> Mapping[str, str]: ...
-    def iter_bytes(self) -> AsyncIterator[bytes]: ...
+    def headers(self) -> Mapping[str, str]:
+        """HTTP headers."""
+        ...
+
+    def iter_bytes(self) -> AsyncIterator[bytes]:
+        """Yield the decoded body."""
+        ...
 
 
 class Sender(Protocol):
     """What the REST methods need of a transport."""
 
-    async def send(self, call: Call, *, timeout: Timeout | float | None | Unset = UNSET) -> bytes:
+    async def send(self, call: Call, *, timeout: Timeout | float | Unset | None = UNSET) -> bytes:
         """Send, retry where allowed, and return the body of a 2xx answer; anything else is raised."""
         ...
 
-    async def send_json(self, call: Call, *, timeout: Timeout | float | None | Unset = UNSET) -> JsonObject:
-        """The same, decoded; an empty body is an empty object."""
+    async def send_json(self, call: Call, *, timeout: Timeout | float | Unset | None = UNSET) -> JsonObject:
+        """Send likewise, and return the answer decoded; an empty body is an empty object."""
         ...
 
     async def upload(
@@ -84,13 +105,13 @@ class Sender(Protocol):
         content: Callable[[], AsyncIterator[bytes]],
         size: int | None,
         *,
-        timeout: Timeout | float | None | Unset = UNSET,
+        timeout: Timeout | float | Unset | None = UNSET,
     ) -> bytes:
         """Send a streamed body; `content` is called again for each repetition."""
         ...
 
     def stream(
-        self, call: Call, *, timeout: Timeout | float | None | Unset = UNSET
+        self, call: Call, *, timeout: Timeout | float | Unset | None = UNSET
     ) -> AbstractAsyncContextManager[StreamedBody]:
         """Open a call whose answer is read piece by piece; retried until its headers arrived."""
         ...

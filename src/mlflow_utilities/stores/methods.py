@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.to_thread
@@ -15,7 +15,6 @@ import anyio.to_thread
 from mlflow_utilities._protocol.artifact_paths import check_upload_path, join_path
 from mlflow_utilities._protocol.uris import FileLocation, ProxyLocation, RunUri, parse_location, parse_model_uri
 from mlflow_utilities._unset import UNSET, Unset
-from mlflow_utilities.entities import FileInfo
 from mlflow_utilities.errors import ArtifactError, InvalidInputError
 from mlflow_utilities.stores.base import Entry, Store
 from mlflow_utilities.stores.files import bytes_content
@@ -25,6 +24,9 @@ from mlflow_utilities.stores.proxy import ProxyStore, listed_entries
 from mlflow_utilities.stores.served import ServedStore, model_list_call, run_list_call
 from mlflow_utilities.stores.transfer import download, upload_directory, upload_file
 from mlflow_utilities.typing import Call, Timeout
+
+if TYPE_CHECKING:
+    from mlflow_utilities.entities import FileInfo
 
 __all__ = ["ArtifactsApi"]
 
@@ -273,6 +275,8 @@ def _look_at(local: Path) -> tuple[str, bool]:
 
 
 def _file_info(entry: Entry) -> FileInfo:
+    from mlflow_utilities.entities import FileInfo
+
     return FileInfo(path=entry.path, is_dir=entry.is_dir, file_size=entry.size)
 
 

@@ -1,0 +1,125 @@
+"""Async SDK for the MLflow REST API, with semantic versions and rollouts for models."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from mlflow_utilities.client import AsyncMlflowClient
+from mlflow_utilities.errors import (
+    AlreadyExistsError,
+    ArtifactError,
+    BadRequestError,
+    ClientStateError,
+    ConfigurationError,
+    EndpointNotFoundError,
+    InvalidInputError,
+    InvalidParameterError,
+    LedgerCorruptError,
+    LedgerDeletedError,
+    LedgerError,
+    LedgerForeignError,
+    LedgerMissingError,
+    LedgerNewerFormatError,
+    LedgerTruncatedError,
+    MissingDependencyError,
+    MlflowApiError,
+    MlflowConnectionError,
+    MlflowTimeoutError,
+    MlflowUtilitiesError,
+    ModelError,
+    NotFoundError,
+    PermissionDeniedError,
+    ProtocolError,
+    RateLimitedError,
+    RedirectError,
+    RolloutConflictError,
+    RolloutError,
+    RolloutOutcomeUnknownError,
+    RolloutTooLargeError,
+    ServerError,
+    UnauthenticatedError,
+)
+from mlflow_utilities.typing import Limits, Safety, Timeout
+
+if TYPE_CHECKING:
+    from mlflow_utilities import entities, filters, mlflow_api
+    from mlflow_utilities.mlflow_api import Model, SavedModel, VersionedRun
+    from mlflow_utilities.rollout.status import ModelStatus
+    from mlflow_utilities.rollout.version import Version
+    from mlflow_utilities.rollout.version_range import VersionRange
+
+__version__ = "0.1.0"
+
+_LAZY = {
+    "Model": "mlflow_utilities.mlflow_api",
+    "ModelStatus": "mlflow_utilities.rollout.status",
+    "SavedModel": "mlflow_utilities.mlflow_api",
+    "Version": "mlflow_utilities.rollout.version",
+    "VersionRange": "mlflow_utilities.rollout.version_range",
+    "VersionedRun": "mlflow_utilities.mlflow_api",
+}
+_MODULES = ("entities", "filters", "mlflow_api")
+
+__all__ = [
+    "AlreadyExistsError",
+    "ArtifactError",
+    "AsyncMlflowClient",
+    "BadRequestError",
+    "ClientStateError",
+    "ConfigurationError",
+    "EndpointNotFoundError",
+    "InvalidInputError",
+    "InvalidParameterError",
+    "LedgerCorruptError",
+    "LedgerDeletedError",
+    "LedgerError",
+    "LedgerForeignError",
+    "LedgerMissingError",
+    "LedgerNewerFormatError",
+    "LedgerTruncatedError",
+    "Limits",
+    "MissingDependencyError",
+    "MlflowApiError",
+    "MlflowConnectionError",
+    "MlflowTimeoutError",
+    "MlflowUtilitiesError",
+    "Model",
+    "ModelError",
+    "ModelStatus",
+    "NotFoundError",
+    "PermissionDeniedError",
+    "ProtocolError",
+    "RateLimitedError",
+    "RedirectError",
+    "RolloutConflictError",
+    "RolloutError",
+    "RolloutOutcomeUnknownError",
+    "RolloutTooLargeError",
+    "Safety",
+    "SavedModel",
+    "ServerError",
+    "Timeout",
+    "UnauthenticatedError",
+    "Version",
+    "VersionRange",
+    "VersionedRun",
+    "entities",
+    "filters",
+    "mlflow_api",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        value = getattr(importlib.import_module(_LAZY[name]), name)
+    elif name in _MODULES:
+        value = importlib.import_module(f"mlflow_utilities.{name}")
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

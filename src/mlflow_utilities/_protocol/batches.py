@@ -1,0 +1,32 @@
+"""Splitting what is logged at once to the limits of `runs/log-batch`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+__all__ = ["split_batch"]
+
+_MOST = {"params": 100, "metrics": 1000, "tags": 100}
+_TOTAL = 1000
+
+
+def split_batch(
+    params: Sequence[dict[str, Any]], metrics: Sequence[dict[str, Any]], tags: Sequence[dict[str, Any]]
+) -> list[dict[str, list[dict[str, Any]]]]:
+    """Return the bodies to send, in order: params, then metrics, then tags, as the server stores one body too.
+
+    So a tag marks that everything before it is stored.
+    """
+    batches: list[dict[str, list[dict[str, Any]]]] = []
+    for kind, items in (("params", params), ("metrics", metrics), ("tags", tags)):
+        rest = list(items)
+        while rest:
+            last = batches[-1] if batches else {}
+            room = min(_MOST[kind] - len(last.get(kind, ())), _TOTAL - sum(map(len, last.values())))
+            if not batches or room <= 0:
+                batches.append({})
+                continue
+            last.setdefault(kind, []).extend(rest[:room])
+            rest = rest[room:]
+    return batches

@@ -1,0 +1,210 @@
+"""Settings of a client: explicit arguments first, else the environment variables that MLflow's own client honours."""
+
+from __future__ import annotations
+
+import configparser
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from mlflow_utilities.errors import ConfigurationError
+from mlflow_utilities.retry import RetryPolicy
+from mlflow_utilities.typing import Timeout, TokenSource
+
+__all__ = ["Settings", "proxy_for", "read_settings"]
+
+_TRUE = ("true", "1")
+_FALSE = ("false", "0")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Where the server is and how to talk to it. Secrets do not show in its repr."""
+
+    tracking_uri: str
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    token: TokenSource | None = field(default=None, repr=False)
+    verify: bool | str = True
+    client_cert: str | None = None
+    workspace: str | None = None
+    proxy: str | None = field(default=None, repr=False)
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    timeout: Timeout = field(default_factory=Timeout)
+
+
+def read_settings(
+    environ: Mapping[str, str],
+    *,
+    tracking_uri: str | None = None,
+    username: str | None = None,
+    password: str | None = None,
+    token: TokenSource | None = None,
+    verify: bool | str | None = None,
+    client_cert: str | None = None,
+    workspace: str | None = None,
+    max_retries: int | None = None,
+    timeout: Timeout | float | None = None,
+    home: Path | None = None,
+) -> Settings:
+    """Return the settings that arguments and environment give together.
+
+    Raises:
+        ConfigurationError: a value cannot work, two contradict each other, or no server is named.
+
+    """
+    uri, uri_user, uri_password = _split_uri(tracking_uri or environ.get("MLFLOW_TRACKING_URI"))
+    _refuse_unsupported(environ, uri)
+    if username is None and token is None and uri_user is not None:
+        username, password = uri_user, uri_password
+    if username is None and token is None:
+        username, password, token = _ambient_credentials(environ, home)
+    if username is not None and token is not None:
+        raise ConfigurationError("both username and token were given", hint="give one of them")
+    if username is not None and password is None:
+        raise ConfigurationError(f"username {username!r} was given without password", hint="give both")
+    return Settings(
+        tracking_uri=uri,
+        username=username,
+        password=password,
+        token=token,
+        verify=_verify(environ) if verify is None else verify,
+        client_cert=client_cert or environ.get("MLFLOW_TRACKING_CLIENT_CERT_PATH") or None,
+        workspace=workspace or environ.get("MLFLOW_WORKSPACE") or None,
+        proxy=proxy_for(uri, environ),
+        retry=_retry(environ, max_retries),
+        timeout=_timeout(environ, timeout),
+    )
+
+
+def _split_uri(uri: str | None) -> tuple[str, str | None, str | None]:
+    if not uri:
+        raise ConfigurationError("no tracking URI", hint="pass tracking_uri= or set MLFLOW_TRACKING_URI")
+    try:
+        parts = urlsplit(uri.strip())
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise ConfigurationError(f"the tracking URI is not a URL: {error}") from None
+    if parts.scheme not in ("http", "https") or not host:
+        raise ConfigurationError(
+            f"the tracking URI {_without_secret(uri)!r} is not the address of a server",
+            hint="only http:// and https:// servers are supported",
+        )
+    if parts.query or parts.fragment:
+        raise ConfigurationError("the tracking URI has a query or a fragment", hint="leave it out")
+    netloc = f"[{host}]" if ":" in host else host
+    netloc = f"{netloc}:{port}" if port else netloc
+    clean = urlunsplit((parts.scheme, netloc, parts.path.rstrip("/"), "", ""))
+    if parts.username is None:
+        return clean, None, None
+    return clean, unquote(parts.username), unquote(parts.password or "")
+
+
+def _without_secret(uri: str) -> str:
+    return uri.rpartition("@")[2]
+
+
+def _refuse_unsupported(environ: Mapping[str, str], uri: str) -> None:
+    registry = environ.get("MLFLOW_REGISTRY_URI")
+    if registry and _without_secret(registry).rstrip("/") != uri and _without_secret(uri) not in registry:
+        raise ConfigurationError(
+            f"MLFLOW_REGISTRY_URI names another server, {_without_secret(registry)!r}",
+            hint="one client talks to one server: unset it, and use a second client for that registry",
+        )
+    for name in ("MLFLOW_TRACKING_AWS_SIGV4", "MLFLOW_TRACKING_AUTH"):
+        if environ.get(name, "").strip().lower() not in ("", *_FALSE):
+            raise ConfigurationError(f"{name} is set, and is not supported", hint="pass token= as a callable")
+
+
+def _ambient_credentials(
+    environ: Mapping[str, str], home: Path | None
+) -> tuple[str | None, str | None, TokenSource | None]:
+    username = environ.get("MLFLOW_TRACKING_USERNAME")
+    password = environ.get("MLFLOW_TRACKING_PASSWORD")
+    if not (username and password):
+        stored = _credentials_file((home or Path.home()) / ".mlflow" / "credentials")
+        username = username or stored.get("mlflow_tracking_username")
+        password = password or stored.get("mlflow_tracking_password")
+    if username and password:
+        return username, password, None
+    return None, None, environ.get("MLFLOW_TRACKING_TOKEN") or None
+
+
+def _credentials_file(path: Path) -> Mapping[str, str]:
+    parser = configparser.ConfigParser(interpolation=None)
+    try:
+        parser.read(path, encoding="utf-8")
+        return dict(parser["mlflow"]) if parser.has_section("mlflow") else {}
+    except (OSError, UnicodeDecodeError, configparser.Error):
+        raise ConfigurationError(f"cannot read the credentials in {path}", hint="write them as an INI file") from None
+
+
+def _verify(environ: Mapping[str, str]) -> bool | str:
+    insecure = _flag(environ, "MLFLOW_TRACKING_INSECURE_TLS", default=False)
+    bundle = environ.get("MLFLOW_TRACKING_SERVER_CERT_PATH")
+    if insecure and bundle:
+        raise ConfigurationError(
+            "MLFLOW_TRACKING_INSECURE_TLS and MLFLOW_TRACKING_SERVER_CERT_PATH contradict each other",
+            hint="unset one of them",
+        )
+    return bundle or environ.get("REQUESTS_CA_BUNDLE") or environ.get("CURL_CA_BUNDLE") or not insecure
+
+
+def _retry(environ: Mapping[str, str], max_retries: int | None) -> RetryPolicy:
+    default = RetryPolicy()
+    retries = _number(environ, "MLFLOW_HTTP_REQUEST_MAX_RETRIES", default.max_retries)
+    retries = retries if max_retries is None else max_retries
+    if retries != int(retries) or not 0 <= retries <= 20:
+        raise ConfigurationError(f"max_retries is {retries!r}", hint="use an integer from 0 to 20")
+    return RetryPolicy(
+        max_retries=int(retries),
+        backoff_factor=_number(environ, "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR", default.backoff_factor),
+        max_delay=default.max_delay,
+        respect_retry_after=_flag(environ, "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER", default=True),
+    )
+
+
+def _timeout(environ: Mapping[str, str], timeout: Timeout | float | None) -> Timeout:
+    if isinstance(timeout, Timeout):
+        return timeout
+    if timeout is not None:
+        return Timeout(connect=min(timeout, 10.0), read=timeout, write=timeout, pool=timeout, total=timeout)
+    default = Timeout()
+    seconds = _number(environ, "MLFLOW_HTTP_REQUEST_TIMEOUT", 0.0)
+    if not seconds:
+        return default
+    return Timeout(connect=default.connect, read=seconds, write=seconds, pool=default.pool, total=default.total)
+
+
+def _number(environ: Mapping[str, str], name: str, default: float) -> float:
+    text = environ.get(name)
+    if not text:
+        return default
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number < float("inf"):
+        raise ConfigurationError(f"{name} is {text!r}", hint="use a number >= 0")
+    return number
+
+
+def _flag(environ: Mapping[str, str], name: str, *, default: bool) -> bool:
+    text = environ.get(name, "").strip().lower()
+    if text and text not in (*_TRUE, *_FALSE):
+        raise ConfigurationError(f"{name} is {text!r}", hint="use true or false")
+    return text in _TRUE if text else default
+
+
+def proxy_for(uri: str, environ: Mapping[str, str]) -> str | None:
+    """Return the HTTP proxy that HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY name for a server, or None."""
+    parts = urlsplit(uri)
+    host = (parts.hostname or "").lower()
+    lowered = {name.lower(): value for name, value in environ.items() if name.lower().endswith("_proxy") and value}
+    for pattern in (item.strip().lower() for item in lowered.get("no_proxy", "").split(",")):
+        name = pattern.rpartition(":")[0] if pattern.rpartition(":")[2].isdigit() else pattern
+        if pattern == "*" or (name and (host == name.lstrip(".") or host.endswith("." + name.lstrip(".")))):
+            return None
+    proxy = lowered.get(f"{parts.scheme}_proxy") or lowered.get("all_proxy")
+    return proxy if proxy is None or "://" in proxy else f"http://{proxy}"
