@@ -36,7 +36,13 @@ def clean_environ() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def server_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Give the address of a real MLflow server: SQLite or PostgreSQL, artifacts through its proxy."""
+    """Give the address of a real MLflow server: SQLite or PostgreSQL, artifacts through its proxy.
+
+    TEST_SERVER_URI names one that runs already, which spares its start while tests are being written.
+    """
+    if running := os.environ.get("TEST_SERVER_URI"):
+        yield running
+        return
     folder: Path = tmp_path_factory.mktemp("mlflow-server")
     with contextlib.ExitStack() as stack:
         store = stack.enter_context(run_postgres()) if os.environ.get("TEST_STORE") == "postgresql" else None
