@@ -27,7 +27,7 @@ class SlotsView:
     """The contiguous slots of one ledger run.
 
     `first` and `last` are 0 when the run has no slot. `document` is the last valid one before any `newer` value,
-    `pointer` is set when the last slot holds one, `characters` is the length of all the values together.
+    `pointer` is set when the run's part of the chain ends with one, `characters` is the length of all the values.
     """
 
     first: int
@@ -41,15 +41,17 @@ class SlotsView:
 
 
 def read_slots(params: Mapping[str, str]) -> SlotsView:
-    """Return the slots among a ledger run's params; burnt ones count, what lies beyond a gap does not."""
+    """Return the slots among a ledger run's params; burnt ones count, what lies beyond a gap or a pointer does not."""
     numbers = {int(match[1]) for key in params if (match := _KEY.fullmatch(key))} - {0}
     first = min(numbers, default=0)
     entries: list[tuple[int, SlotValue]] = []
     document: Document | None = None
+    pointer: Pointer | None = None
     newer = False
     characters = 0
     number = first
-    while number in numbers:
+    # The chain leaves the run at the first pointer: a foreign value after it must not bring the chain back.
+    while number in numbers and not pointer:
         value = params[slot_key(number)]
         kind = decode_slot(value, number)
         entries.append((number, kind))
@@ -57,10 +59,10 @@ def read_slots(params: Mapping[str, str]) -> SlotsView:
         newer = newer or isinstance(kind, Newer)
         if isinstance(kind, Document) and not newer:
             document = kind
+        if isinstance(kind, Pointer) and not newer:
+            pointer = kind
         number += 1
     last = entries[-1][0] if entries else 0
-    end = entries[-1][1] if entries else None
-    pointer = end if isinstance(end, Pointer) else None
     return SlotsView(first, last, tuple(entries), document, pointer, last + 1, newer, characters)
 
 

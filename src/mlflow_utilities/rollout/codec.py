@@ -71,7 +71,7 @@ def decode_slot(value: str, slot: int) -> SlotValue:
         return Burnt("it has no format")
     fields = cast("dict[str, Any]", parsed)
     if not (_is_int(fields["format"]) and fields["format"] == FORMAT):
-        return Newer(f"its format is {fields['format']!r}, this release knows {FORMAT}")
+        return Newer(f"its format is {_short(fields['format'])}, this release knows {FORMAT}")
     try:
         if "generation" not in fields and "next" in fields:
             return Pointer(next=_text(fields, "next"), op=_text(fields, "op"))
@@ -136,6 +136,10 @@ def _seal(body: dict[str, Any]) -> str:
 
 def _checksum(body: str) -> str:
     return sha256(body.encode("utf-8", "surrogatepass")).hexdigest()[:_CHECKSUM]
+
+
+def _short(value: object) -> str:
+    return repr(value)[:40] if isinstance(value, (int, float, str)) else f"a {type(value).__name__}"
 
 
 def _refuse_constant(name: str) -> None:
