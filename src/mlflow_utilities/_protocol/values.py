@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any, cast
 
@@ -18,8 +19,10 @@ __all__ = [
     "integer",
     "key_of",
     "metric_json",
+    "new_description",
     "number_json",
     "pairs_json",
+    "stored_key",
     "text",
     "value_text",
 ]
@@ -28,6 +31,7 @@ MAX_KEY = 250
 MAX_PARAM = 6000
 MAX_TAG = 8000
 _INT64 = 2**63
+_KEY = re.compile(r"[/\w.\- :]+")
 
 
 def compact(**fields: Any) -> dict[str, Any]:
@@ -57,7 +61,22 @@ def integer(value: object, name: str, low: int = -_INT64) -> int:
 
 
 def key_of(value: object, name: str) -> str:
-    """Return the key of a metric, param or tag."""
+    """Return the key of a metric, param or tag, by the rule that MLflow has for most of them, not for all.
+
+    A key with a quote, which `runs/create` would store, cannot be searched for.
+    """
+    key = stored_key(value, name)
+    if not _KEY.fullmatch(key):
+        raise InvalidInputError(
+            f"{name} is {key!r}", hint="use letters, digits, spaces, underscores, dashes, periods, colons and slashes"
+        )
+    if any(segment in ("", ".", "..") for segment in key.split("/")):
+        raise InvalidInputError(f"{name} is {key!r}", hint="leave out empty, '.' and '..' parts between slashes")
+    return key
+
+
+def stored_key(value: object, name: str) -> str:
+    """Return a key that the server may hold, whatever its characters are."""
     key = identifier(value, name)
     if len(key) > MAX_KEY:
         raise InvalidInputError(f"{name} {key[:40]!r}... has {len(key)} characters", hint=f"use at most {MAX_KEY}")
@@ -75,6 +94,13 @@ def value_text(value: object, name: str, limit: int) -> str:
     return result
 
 
+def new_description(value: object) -> str:
+    """Return a description: without one the server would erase the old one, as with an empty one."""
+    if value is None:
+        raise InvalidInputError("there is no new description", hint='give text; "" removes the description')
+    return text(value, "description")
+
+
 def number_json(value: object, name: str) -> float | str:
     """Return a metric's value as MLflow's JSON has it: "NaN" and "Infinity" are texts."""
     if isinstance(value, bool) or not isinstance(value, Real):
@@ -85,7 +111,12 @@ def number_json(value: object, name: str) -> float | str:
         except (TypeError, ValueError):
             raise InvalidInputError(f"the value of metric {name} is {value!r}", hint="give a number") from None
     else:
-        number = float(value)
+        try:
+            number = float(value)
+        except OverflowError:
+            raise InvalidInputError(
+                f"the value of metric {name} is too large for a float", hint="use float('inf')"
+            ) from None
     if math.isnan(number):
         return "NaN"
     if math.isinf(number):
@@ -108,11 +139,13 @@ def metric_json(metric: Any, now_ms: int) -> dict[str, Any]:
     )
 
 
-def pairs_json(pairs: object, name: str, limit: int) -> list[dict[str, str]]:
+def pairs_json(
+    pairs: object, name: str, limit: int, key_rule: Callable[[object, str], str] = key_of
+) -> list[dict[str, str]]:
     """Return params or tags, given as a mapping or as objects with `key` and `value`, as JSON.
 
     Raises:
-        InvalidInputError: a key is missing, too long, or given twice with two values.
+        InvalidInputError: a key is missing, is not one MLflow keeps, or is given twice with two values.
 
     """
     if pairs is None:
@@ -120,12 +153,13 @@ def pairs_json(pairs: object, name: str, limit: int) -> list[dict[str, str]]:
     if isinstance(pairs, Mapping):
         items: Iterable[tuple[object, object]] = cast("Mapping[object, object]", pairs).items()
     elif isinstance(pairs, Sequence | Iterable) and not isinstance(pairs, str):
-        items = [(getattr(pair, "key", None), getattr(pair, "value", None)) for pair in pairs]
+        listed = cast("Iterable[object]", pairs)
+        items = [(getattr(pair, "key", None), getattr(pair, "value", "")) for pair in listed]
     else:
         raise InvalidInputError(f"the {name}s are {pairs!r}", hint="give a mapping or a list")
     found: dict[str, str] = {}
     for key, value in items:
-        checked = key_of(key, f"the key of a {name}")
+        checked = key_rule(key, f"the key of a {name}")
         result = value_text(value, f"{name} {checked}", limit)
         if found.setdefault(checked, result) != result:
             raise InvalidInputError(f"{name} {checked!r} is given twice, as {found[checked]!r} and {result!r}")

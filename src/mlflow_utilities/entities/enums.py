@@ -1,4 +1,4 @@
-"""MLflow's enumerations, as their names on the wire."""
+"""MLflow's enumerations, with the values of `mlflow.entities`, ViewType aside: there they are 1, 2 and 3."""
 
 from __future__ import annotations
 
@@ -35,6 +35,6 @@ class LifecycleStage(StrEnum):
 class LoggedModelStatus(StrEnum):
     """State of a logged model."""
 
-    PENDING = "LOGGED_MODEL_PENDING"
-    READY = "LOGGED_MODEL_READY"
-    FAILED = "LOGGED_MODEL_UPLOAD_FAILED"
+    PENDING = "PENDING"
+    READY = "READY"
+    FAILED = "FAILED"

@@ -5,16 +5,29 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, cast
 
-from pydantic import AliasChoices, Field, PlainValidator, model_validator
+from pydantic import AliasChoices, BeforeValidator, Field, PlainValidator, model_validator
 
 from mlflow_utilities.entities._base import Entity, key_values
 from mlflow_utilities.entities.runs import Metric
 
 __all__ = ["LoggedModel"]
 
+_ON_THE_WIRE = {
+    "LOGGED_MODEL_PENDING": "PENDING",
+    "LOGGED_MODEL_READY": "READY",
+    "LOGGED_MODEL_UPLOAD_FAILED": "FAILED",
+}
+
+
+def _status(value: Any) -> Any:
+    return _ON_THE_WIRE.get(value, value) if isinstance(value, str) else value
+
 
 class LoggedModel(Entity):
-    """A logged model: the files a run saved, with their state. Times are in ms since 1970, UTC."""
+    """A logged model: the files a run saved, with their state. Times are in ms since 1970, UTC.
+
+    `status` is "PENDING", "READY" or "FAILED", or what a newer server says.
+    """
 
     model_id: str
     experiment_id: str
@@ -28,7 +41,7 @@ class LoggedModel(Entity):
     last_updated_timestamp: int | None = Field(
         default=None, validation_alias=AliasChoices("last_updated_timestamp_ms", "last_updated_timestamp")
     )
-    status: str | None = None
+    status: Annotated[str | None, BeforeValidator(_status)] = None
     status_message: str | None = None
     model_type: str | None = None
     source_run_id: str | None = None
@@ -42,7 +55,11 @@ class LoggedModel(Entity):
         if not isinstance(value, Mapping) or "info" not in value:
             return cast("Any", value)
         fields = cast("Mapping[str, Any]", value)
-        return {**fields["info"], **fields.get("data", {})}
+        info = fields["info"]
+        data: Any = fields.get("data") or {}
+        if not isinstance(info, Mapping) or not isinstance(data, Mapping):
+            raise ValueError("info and data are not objects")
+        return {**cast("Mapping[str, Any]", info), **cast("Mapping[str, Any]", data)}
 
     @property
     def model_uri(self) -> str:

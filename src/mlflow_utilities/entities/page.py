@@ -31,7 +31,7 @@ class Page(Sequence[T], Generic[T]):
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, Page):
-            return self._items == other._items and self.token == other.token
+            return self._items == other._items and self.token == other.token  # pyright: ignore[reportUnknownMemberType]
         return self._items == other
 
     __hash__ = None  # type: ignore[assignment]

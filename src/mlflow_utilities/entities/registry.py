@@ -28,6 +28,7 @@ class ModelVersion(Entity):
     version: str
     creation_timestamp: int | None = None
     last_updated_timestamp: int | None = None
+    user_id: str | None = None
     current_stage: str | None = None
     description: str | None = None
     source: str | None = None
@@ -41,6 +42,9 @@ class ModelVersion(Entity):
     @property
     def model_id(self) -> str | None:
         """The logged model behind this version, None if there is none."""
+        said = (self.model_extra or {}).get("model_id")
+        if isinstance(said, str) and said:
+            return said
         source = self.source or ""
         return source.removeprefix("models:/") if source.startswith("models:/m-") else None
 

@@ -67,6 +67,11 @@ class Dataset(Entity):
     schema_: str | None = Field(default=None, alias="schema")
     profile: str | None = None
 
+    @property
+    def schema(self) -> str | None:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The columns, as JSON text."""
+        return self.schema_
+
 
 class DatasetInput(Entity):
     """A dataset that a run used."""
@@ -111,19 +116,22 @@ class Run(Entity):
 
 
 class Metric(Entity):
-    """One point of a metric: `timestamp` in ms since 1970, UTC; NaN and infinities are values."""
+    """One point of a metric: `timestamp` in ms since 1970, UTC; NaN and infinities are values.
+
+    A `timestamp` of None, which no server sends, means the time at which the point is logged.
+    """
 
     key: str
     value: float
-    timestamp: int = 0
+    timestamp: int | None = None
     step: int = 0
     model_id: str | None = None
     dataset_name: str | None = None
     dataset_digest: str | None = None
     run_id: str | None = None
 
-    def __init__(self, key: Any = None, value: Any = None, timestamp: Any = 0, step: Any = 0, **more: Any) -> None:
-        super().__init__(key=key, value=value, timestamp=timestamp, step=step, **more)
+    def __init__(self, key: Any = None, value: Any = None, timestamp: Any = None, step: Any = 0, **more: Any) -> None:
+        super().__init__(**{"key": key, "value": value, "timestamp": timestamp, "step": step, **more})
 
 
 class Param(Entity):
@@ -133,7 +141,7 @@ class Param(Entity):
     value: str = ""
 
     def __init__(self, key: Any = None, value: Any = "", **more: Any) -> None:
-        super().__init__(key=key, value=value, **more)
+        super().__init__(**{"key": key, "value": value, **more})
 
 
 class RunTag(Entity):
@@ -143,4 +151,4 @@ class RunTag(Entity):
     value: str = ""
 
     def __init__(self, key: Any = None, value: Any = "", **more: Any) -> None:
-        super().__init__(key=key, value=value, **more)
+        super().__init__(**{"key": key, "value": value, **more})

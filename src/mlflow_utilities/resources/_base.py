@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -11,11 +10,14 @@ from anyio.lowlevel import checkpoint
 
 from mlflow_utilities._clock import Clock
 from mlflow_utilities._protocol.paging import PageReader
-from mlflow_utilities._protocol.values import identifier, integer
+from mlflow_utilities._protocol.values import identifier
 from mlflow_utilities.errors import (
+    BadRequestError,
+    EndpointNotFoundError,
     InvalidInputError,
     MlflowConnectionError,
     MlflowTimeoutError,
+    NotFoundError,
     ProtocolError,
     ServerError,
 )
@@ -27,7 +29,19 @@ if TYPE_CHECKING:
     from mlflow_utilities.entities import Page
     from mlflow_utilities.filters import Filter
 
-__all__ = ["API", "CREATE_ID", "Api", "decoded", "filter_text", "new_create_id", "order_list", "part", "view_name"]
+__all__ = [
+    "API",
+    "CREATE_ID",
+    "Api",
+    "decoded",
+    "filter_text",
+    "ids_list",
+    "new_create_id",
+    "order_list",
+    "part",
+    "view_name",
+    "without_create_id",
+]
 
 API = "/api/2.0/mlflow/"
 CREATE_ID = "mlflow_utilities.create_id"
@@ -75,15 +89,17 @@ class Api:
         token: str | None = None
         while True:
             reader = PageReader(await self._sender.send(call(token), timeout=timeout), key)
-            turn = time.monotonic()
+            turn = self._clock.monotonic()
             for raw in reader:
                 yield decode(raw)
-                if time.monotonic() - turn > _TURN:
+                if self._clock.monotonic() - turn > _TURN:
                     await checkpoint()
-                    turn = time.monotonic()
-            token = reader.token
-            if not token:
+                    turn = self._clock.monotonic()
+            if not reader.token:
                 return
+            if reader.token == token:
+                raise ProtocolError(f"the server answers the page {token!r} with itself as the next page")
+            token = reader.token
 
     async def _create(
         self,
@@ -106,6 +122,23 @@ class Api:
                 if found is not None:
                     return found
             raise
+
+    async def _once(self, method: str, path: str, body: Mapping[str, Any], timeout: TimeoutArgument) -> None:
+        """Make a change that the server refuses as "not there" the second time.
+
+        A lost answer is settled by making the call again: then "not there" means that the first one arrived.
+        """
+        try:
+            await self._write(method, path, body, timeout, Safety.CREATE)
+        except (MlflowConnectionError, MlflowTimeoutError, ServerError, BadRequestError) as error:
+            if not getattr(error, "sent", True):
+                raise
+            try:
+                await self._write(method, path, body, timeout)
+            except EndpointNotFoundError:
+                raise
+            except NotFoundError:
+                return
 
 
 def decoded(entity: type[E], value: Any) -> E:
@@ -157,6 +190,18 @@ def order_list(order_by: Sequence[str] | None) -> list[str]:
     return [identifier(item, "an item of order_by") for item in order_by]
 
 
+def ids_list(experiment_ids: Sequence[str]) -> list[str]:
+    """Return the experiments of a search as a list."""
+    if isinstance(experiment_ids, str):
+        raise InvalidInputError(f"experiment_ids is {experiment_ids!r}", hint="give a list of ids")
+    return [identifier(item, "an experiment id") for item in experiment_ids]
+
+
+def without_create_id(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return tags that may be given to something else."""
+    return {key: value for key, value in tags.items() if key != CREATE_ID}
+
+
 def filter_text(value: str | Filter | None, search: str) -> str:
     """Return a filter as MLflow's text; a plain text is passed on as it is."""
     if value is None or isinstance(value, str):
@@ -164,8 +209,3 @@ def filter_text(value: str | Filter | None, search: str) -> str:
     from mlflow_utilities.filters import render_filter
 
     return render_filter(value, search)
-
-
-def most(value: object) -> int:
-    """Return a page size."""
-    return integer(value, "max_results", 1)

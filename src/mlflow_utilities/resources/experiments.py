@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mlflow_utilities._protocol.values import compact, identifier, integer, key_of, pairs_json, value_text
+from mlflow_utilities._protocol.values import compact, identifier, integer, key_of, pairs_json, stored_key, value_text
 from mlflow_utilities._unset import UNSET
 from mlflow_utilities.errors import AlreadyExistsError, NotFoundError
 from mlflow_utilities.resources._base import API, Api, decoded, filter_text, order_list, part, view_name
@@ -43,7 +43,7 @@ class ExperimentsApi(Api):
 
         async def find() -> str | None:
             found = await self.get_experiment_by_name(name, timeout=timeout)
-            return found.experiment_id if found else None
+            return found.experiment_id if found and found.lifecycle_stage != "deleted" else None
 
         return await self._create(
             "experiments/create", body, lambda answer: str(part(answer, "experiment_id")), find, timeout
@@ -124,14 +124,20 @@ class ExperimentsApi(Api):
         await self._write("POST", "experiments/update", body, timeout)
 
     async def delete_experiment(self, experiment_id: str, *, timeout: TimeoutArgument = UNSET) -> None:
-        """Move an experiment and its runs to the bin; its name stays taken. POST experiments/delete."""
+        """Move an experiment and its runs to the bin; its name stays taken. POST experiments/delete.
+
+        Raises NotFoundError when it is not there, or in the bin already.
+        """
         body = {"experiment_id": identifier(experiment_id, "experiment_id")}
-        await self._write("POST", "experiments/delete", body, timeout)
+        await self._once("POST", "experiments/delete", body, timeout)
 
     async def restore_experiment(self, experiment_id: str, *, timeout: TimeoutArgument = UNSET) -> None:
-        """Take an experiment and its runs out of the bin. POST experiments/restore."""
+        """Take an experiment and its runs out of the bin. POST experiments/restore.
+
+        Raises NotFoundError when it is not in the bin.
+        """
         body = {"experiment_id": identifier(experiment_id, "experiment_id")}
-        await self._write("POST", "experiments/restore", body, timeout)
+        await self._once("POST", "experiments/restore", body, timeout)
 
     async def set_experiment_tag(
         self, experiment_id: str, key: str, value: Any, *, timeout: TimeoutArgument = UNSET
@@ -145,9 +151,12 @@ class ExperimentsApi(Api):
         await self._write("POST", "experiments/set-experiment-tag", body, timeout)
 
     async def delete_experiment_tag(self, experiment_id: str, key: str, *, timeout: TimeoutArgument = UNSET) -> None:
-        """Delete a tag of an experiment; servers 3.x. POST experiments/delete-experiment-tag."""
-        body = {"experiment_id": identifier(experiment_id, "experiment_id"), "key": key_of(key, "key")}
-        await self._write("POST", "experiments/delete-experiment-tag", body, timeout)
+        """Delete a tag of an experiment; NotFoundError when it has none of that key.
+
+        A server 2.x answers EndpointNotFoundError. POST experiments/delete-experiment-tag.
+        """
+        body = {"experiment_id": identifier(experiment_id, "experiment_id"), "key": stored_key(key, "key")}
+        await self._once("POST", "experiments/delete-experiment-tag", body, timeout)
 
 
 def _experiment(value: Any) -> Experiment:

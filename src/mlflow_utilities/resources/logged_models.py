@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from mlflow_utilities._protocol.values import MAX_PARAM, MAX_TAG, compact, identifier, integer, pairs_json
+from mlflow_utilities._protocol.values import MAX_PARAM, MAX_TAG, compact, identifier, integer, pairs_json, stored_key
 from mlflow_utilities._unset import UNSET
 from mlflow_utilities.errors import InvalidInputError
-from mlflow_utilities.resources._base import API, CREATE_ID, Api, decoded, filter_text, new_create_id, part
+from mlflow_utilities.resources._base import API, CREATE_ID, Api, decoded, filter_text, ids_list, new_create_id, part
 from mlflow_utilities.typing import Call, Safety, TimeoutArgument
 
 if TYPE_CHECKING:
@@ -47,8 +47,8 @@ class LoggedModelsApi(Api):
             experiment_id=identifier(experiment_id, "experiment_id"),
             name=name,
             source_run_id=source_run_id,
-            tags=pairs_json({**(tags or {}), CREATE_ID: create_id}, "tag", MAX_TAG),
-            params=pairs_json(params, "param", MAX_PARAM) or None,
+            tags=pairs_json({**(tags or {}), CREATE_ID: create_id}, "tag", MAX_TAG, stored_key),
+            params=pairs_json(params, "param", MAX_PARAM, stored_key) or None,
             model_type=model_type,
         )
 
@@ -76,7 +76,7 @@ class LoggedModelsApi(Api):
 
     async def delete_logged_model(self, model_id: str, *, timeout: TimeoutArgument = UNSET) -> None:
         """Delete a logged model. DELETE logged-models/{model_id}."""
-        await self._write("DELETE", _path(model_id), {"model_id": model_id}, timeout, Safety.CREATE)
+        await self._once("DELETE", _path(model_id), {"model_id": model_id}, timeout)
 
     async def search_logged_models(
         self,
@@ -114,13 +114,16 @@ class LoggedModelsApi(Api):
         self, model_id: str, tags: Mapping[str, Any], *, timeout: TimeoutArgument = UNSET
     ) -> None:
         """Set tags of a logged model. PATCH logged-models/{model_id}/tags."""
-        body = {"model_id": model_id, "tags": pairs_json(tags, "tag", MAX_TAG)}
+        body = {"model_id": model_id, "tags": pairs_json(tags, "tag", MAX_TAG, stored_key)}
         await self._write("PATCH", f"{_path(model_id)}/tags", body, timeout)
 
     async def delete_logged_model_tag(self, model_id: str, key: str, *, timeout: TimeoutArgument = UNSET) -> None:
-        """Delete a tag of a logged model. DELETE logged-models/{model_id}/tags/{key}."""
+        """Delete a tag of a logged model; NotFoundError when it has none of that key.
+
+        DELETE logged-models/{model_id}/tags/{key}.
+        """
         path = f"{_path(model_id)}/tags/{quote(identifier(key, 'key'), safe='')}"
-        await self._write("DELETE", path, {"model_id": model_id, "tag_key": key}, timeout)
+        await self._once("DELETE", path, {"model_id": model_id, "tag_key": key}, timeout)
 
     async def log_model_params(
         self, model_id: str, params: Mapping[str, Any], *, timeout: TimeoutArgument = UNSET
@@ -129,7 +132,7 @@ class LoggedModelsApi(Api):
 
         The server refuses a param that is there, even with the same value.
         """
-        listed = pairs_json(params, "param", MAX_PARAM)
+        listed = pairs_json(params, "param", MAX_PARAM, stored_key)
         for start in range(0, len(listed), _PARAMS_AT_ONCE):
             body = {"model_id": model_id, "params": listed[start : start + _PARAMS_AT_ONCE]}
             await self._write("POST", f"{_path(model_id)}/params", body, timeout, Safety.CREATE)
@@ -156,10 +159,8 @@ def _search(
     max_results: int | None,
     order_by: Sequence[Mapping[str, Any]] | None,
 ) -> Callable[[str | None], Call]:
-    if isinstance(experiment_ids, str):
-        raise InvalidInputError(f"experiment_ids is {experiment_ids!r}", hint="give a list of ids")
     body = compact(
-        experiment_ids=[identifier(item, "an experiment id") for item in experiment_ids],
+        experiment_ids=ids_list(experiment_ids),
         filter=filter_text(filter_string, "logged_models") or None,
         datasets=[dict(item) for item in datasets or ()] or None,
         max_results=None if max_results is None else integer(max_results, "max_results", 1),

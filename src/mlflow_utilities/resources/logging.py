@@ -16,6 +16,7 @@ from mlflow_utilities._protocol.values import (
     metric_json,
     number_json,
     pairs_json,
+    stored_key,
     text,
     value_text,
 )
@@ -41,10 +42,10 @@ class LoggingApi(Api):
         value: float,
         timestamp: int | None = None,
         step: int | None = None,
+        *,
         dataset_name: str | None = None,
         dataset_digest: str | None = None,
         model_id: str | None = None,
-        *,
         timeout: TimeoutArgument = UNSET,
     ) -> None:
         """Log one point of a metric (`timestamp` in ms, now if None). NaN and infinities are values.
@@ -141,8 +142,8 @@ class LoggingApi(Api):
 
     async def delete_tag(self, run_id: str, key: str, *, timeout: TimeoutArgument = UNSET) -> None:
         """Delete a tag of a run; NotFoundError when it has none of that key. POST runs/delete-tag."""
-        body = {"run_id": identifier(run_id, "run_id"), "key": key_of(key, "key")}
-        await self._write("POST", "runs/delete-tag", body, timeout)
+        body = {"run_id": identifier(run_id, "run_id"), "key": stored_key(key, "key")}
+        await self._once("POST", "runs/delete-tag", body, timeout)
 
     async def get_metric_history(
         self,
@@ -173,7 +174,7 @@ def _metric(value: Any) -> Metric:
 
 
 def _history(run_id: str, key: str, max_results: int | None) -> Callable[[str | None], Call]:
-    query = [("run_id", identifier(run_id, "run_id")), ("metric_key", key_of(key, "key"))]
+    query = [("run_id", identifier(run_id, "run_id")), ("metric_key", stored_key(key, "key"))]
     if max_results is not None:
         query.append(("max_results", str(integer(max_results, "max_results", 1))))
     return lambda token: Call(
@@ -183,14 +184,13 @@ def _history(run_id: str, key: str, max_results: int | None) -> Callable[[str | 
 
 def _dataset_json(item: Any) -> dict[str, Any]:
     dataset = item.dataset
-    schema = getattr(dataset, "schema_", None) or getattr(dataset, "schema", None)
     return {
         "dataset": compact(
             name=identifier(dataset.name, "the name of a dataset"),
             digest=identifier(dataset.digest, "the digest of a dataset"),
             source_type=text(dataset.source_type, "source_type"),
             source=text(dataset.source, "source"),
-            schema=schema if isinstance(schema, str) else None,
+            schema=dataset.schema,
             profile=dataset.profile,
         ),
         "tags": [{"key": tag.key, "value": tag.value} for tag in item.tags or ()],

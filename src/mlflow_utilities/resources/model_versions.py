@@ -3,10 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from mlflow_utilities._protocol.values import compact, identifier, integer, key_of, pairs_json, value_text
+from mlflow_utilities._protocol.uris import ModelVersionUri, parse_model_uri
+from mlflow_utilities._protocol.values import (
+    compact,
+    identifier,
+    integer,
+    key_of,
+    new_description,
+    pairs_json,
+    stored_key,
+    value_text,
+)
 from mlflow_utilities._unset import UNSET
+from mlflow_utilities.errors import AlreadyExistsError, InvalidInputError, ModelError
 from mlflow_utilities.resources._base import (
     API,
     CREATE_ID,
@@ -16,6 +28,7 @@ from mlflow_utilities.resources._base import (
     new_create_id,
     order_list,
     part,
+    without_create_id,
 )
 from mlflow_utilities.typing import Call, Safety, TimeoutArgument
 
@@ -26,10 +39,11 @@ if TYPE_CHECKING:
 __all__ = ["ModelVersionsApi"]
 
 _MAX_TAG = 100_000
+_STAGES = ("None", "Staging", "Production", "Archived")
 
 
 class ModelVersionsApi(Api):
-    """Model version methods; each is one request and raises the errors of the REST API, see `errors`."""
+    """Model version methods: one request each unless it says otherwise; errors of the REST API as in `errors`."""
 
     async def create_model_version(
         self,
@@ -39,8 +53,8 @@ class ModelVersionsApi(Api):
         tags: Mapping[str, Any] | None = None,
         run_link: str | None = None,
         description: str | None = None,
-        model_id: str | None = None,
         *,
+        model_id: str | None = None,
         timeout: TimeoutArgument = UNSET,
     ) -> ModelVersion:
         """Register a new version of a model (POST model-versions/create); a lost answer is settled by a tag.
@@ -66,6 +80,53 @@ class ModelVersionsApi(Api):
 
         return await self._create("model-versions/create", body, _version_in, find, timeout)
 
+    async def copy_model_version(
+        self, src_model_uri: str, dst_name: str, *, timeout: TimeoutArgument = UNSET
+    ) -> ModelVersion:
+        """Register a version again under another name, which is created if it is not there: three requests.
+
+        The copy has the run, tags and description of `src_model_uri` (models:/name/version, models:/name/latest or
+        models:/name@alias) and names it as its source. Raises InvalidInputError for another URI, ModelError when there
+        is no such version.
+        """
+        wanted = parse_model_uri(src_model_uri)
+        if not isinstance(wanted, ModelVersionUri):
+            raise InvalidInputError(f"{src_model_uri!r} names no version", hint="write models:/name/version")
+        dst_name = identifier(dst_name, "dst_name")
+        found = await self._find_version(wanted, timeout)
+        with suppress(AlreadyExistsError):
+            await self._write("POST", "registered-models/create", {"name": dst_name}, timeout)
+        return await self.create_model_version(
+            dst_name,
+            f"models:/{found.name}/{found.version}",
+            found.run_id or None,
+            without_create_id(found.tags),
+            found.run_link or None,
+            found.description or None,
+            model_id=found.model_id,
+            timeout=timeout,
+        )
+
+    async def _find_version(self, wanted: ModelVersionUri, timeout: TimeoutArgument) -> ModelVersion:
+        if wanted.alias is not None:
+            return _version_in(
+                await self._get("registered-models/alias", timeout, name=wanted.name, alias=wanted.alias)
+            )
+        version = wanted.version or ""
+        if version.isdigit():
+            return await self.get_model_version(wanted.name, version, timeout=timeout)
+        body = compact(name=wanted.name, stages=None if version.lower() == "latest" else [version])
+        answer = await self._write("POST", "registered-models/get-latest-versions", body, timeout, Safety.READ)
+        versions = [_version(item) for item in answer.get("model_versions", [])]
+        if not versions:
+            raise ModelError(f"the registered model {wanted.name!r} has no version {version!r}")
+        return max(versions, key=lambda item: int(item.version))
+
+    async def get_model_version_stages(self, name: str, version: str | int) -> list[str]:
+        """Return the stages a version can be in, always the same: no request."""
+        _key(name, version)
+        return list(_STAGES)
+
     async def get_model_version(
         self, name: str, version: str | int, *, timeout: TimeoutArgument = UNSET
     ) -> ModelVersion:
@@ -75,8 +136,8 @@ class ModelVersionsApi(Api):
     async def update_model_version(
         self, name: str, version: str | int, description: str | None = None, *, timeout: TimeoutArgument = UNSET
     ) -> ModelVersion:
-        """Change the description. PATCH model-versions/update."""
-        body = compact(**_key(name, version), description=description)
+        """Change the description; "" removes it, and none raises InvalidInputError. PATCH model-versions/update."""
+        body = {**_key(name, version), "description": new_description(description)}
         return _version_in(await self._write("PATCH", "model-versions/update", body, timeout))
 
     async def transition_model_version_stage(
@@ -98,7 +159,7 @@ class ModelVersionsApi(Api):
 
     async def delete_model_version(self, name: str, version: str | int, *, timeout: TimeoutArgument = UNSET) -> None:
         """Delete a version for good. DELETE model-versions/delete."""
-        await self._write("DELETE", "model-versions/delete", _key(name, version), timeout, Safety.CREATE)
+        await self._once("DELETE", "model-versions/delete", _key(name, version), timeout)
 
     async def search_model_versions(
         self,
@@ -143,7 +204,7 @@ class ModelVersionsApi(Api):
         self, name: str, version: str | int, key: str, *, timeout: TimeoutArgument = UNSET
     ) -> None:
         """Delete a tag of a version. DELETE model-versions/delete-tag."""
-        body = {**_key(name, version), "key": key_of(key, "key")}
+        body = {**_key(name, version), "key": stored_key(key, "key")}
         await self._write("DELETE", "model-versions/delete-tag", body, timeout)
 
 

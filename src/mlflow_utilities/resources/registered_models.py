@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mlflow_utilities._protocol.values import compact, identifier, integer, key_of, pairs_json, value_text
+from mlflow_utilities._protocol.values import (
+    compact,
+    identifier,
+    integer,
+    key_of,
+    new_description,
+    pairs_json,
+    stored_key,
+    value_text,
+)
 from mlflow_utilities._unset import UNSET
 from mlflow_utilities.errors import InvalidInputError, NotFoundError
 from mlflow_utilities.resources._base import API, Api, decoded, filter_text, order_list, part
@@ -52,20 +61,31 @@ class RegisteredModelsApi(Api):
     async def rename_registered_model(
         self, name: str, new_name: str, *, timeout: TimeoutArgument = UNSET
     ) -> RegisteredModel:
-        """Rename a registered model; AlreadyExistsError when the name is taken. POST registered-models/rename."""
+        """Rename a registered model; AlreadyExistsError when the name is taken. POST registered-models/rename.
+
+        A lost answer is settled by looking at both names.
+        """
         body = {"name": _model_name(name), "new_name": _model_name(new_name)}
-        return _model_in(await self._write("POST", "registered-models/rename", body, timeout, Safety.CREATE))
+
+        async def find() -> RegisteredModel | None:
+            try:
+                await self.get_registered_model(name, timeout=timeout)
+            except NotFoundError:
+                return await self.get_registered_model(new_name, timeout=timeout)
+            return None
+
+        return await self._create("registered-models/rename", body, _model_in, find, timeout)
 
     async def update_registered_model(
         self, name: str, description: str | None = None, *, timeout: TimeoutArgument = UNSET
     ) -> RegisteredModel:
-        """Change the description. PATCH registered-models/update."""
-        body = compact(name=_model_name(name), description=description)
+        """Change the description; "" removes it, and none raises InvalidInputError. PATCH registered-models/update."""
+        body = {"name": _model_name(name), "description": new_description(description)}
         return _model_in(await self._write("PATCH", "registered-models/update", body, timeout))
 
     async def delete_registered_model(self, name: str, *, timeout: TimeoutArgument = UNSET) -> None:
         """Delete a registered model and its versions for good. DELETE registered-models/delete."""
-        await self._write("DELETE", "registered-models/delete", {"name": _model_name(name)}, timeout, Safety.CREATE)
+        await self._once("DELETE", "registered-models/delete", {"name": _model_name(name)}, timeout)
 
     async def search_registered_models(
         self,
@@ -109,7 +129,7 @@ class RegisteredModelsApi(Api):
 
     async def delete_registered_model_tag(self, name: str, key: str, *, timeout: TimeoutArgument = UNSET) -> None:
         """Delete a tag of a registered model. DELETE registered-models/delete-tag."""
-        body = {"name": _model_name(name), "key": key_of(key, "key")}
+        body = {"name": _model_name(name), "key": stored_key(key, "key")}
         await self._write("DELETE", "registered-models/delete-tag", body, timeout)
 
     async def set_registered_model_alias(

@@ -14,6 +14,7 @@ from mlflow_utilities.resources._base import (
     Api,
     decoded,
     filter_text,
+    ids_list,
     new_create_id,
     order_list,
     part,
@@ -160,10 +161,8 @@ def _search(
     max_results: int,
     order_by: Sequence[str] | None,
 ) -> Callable[[str | None], Call]:
-    if isinstance(experiment_ids, str):
-        raise InvalidInputError(f"experiment_ids is {experiment_ids!r}", hint="give a list of ids")
     body = {
-        "experiment_ids": [identifier(item, "an experiment id") for item in experiment_ids],
+        "experiment_ids": ids_list(experiment_ids),
         "filter": filter_text(filter_string, "runs"),
         "run_view_type": view_name(run_view_type),
         "max_results": integer(max_results, "max_results", 1),

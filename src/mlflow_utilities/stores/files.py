@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 import stat
+import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -16,7 +18,16 @@ import anyio.to_thread
 from mlflow_utilities.errors import ArtifactError, InvalidInputError
 from mlflow_utilities.stores.base import CHUNK
 
-__all__ = ["FileChunks", "bytes_content", "collect_files", "opened", "os_errors", "target_path", "write_whole"]
+__all__ = [
+    "FileChunks",
+    "bytes_content",
+    "collect_files",
+    "opened",
+    "os_errors",
+    "spooled",
+    "target_path",
+    "write_whole",
+]
 
 
 @contextmanager
@@ -78,6 +89,19 @@ async def opened(path: Path) -> AsyncGenerator[tuple[Callable[[], AsyncIterator[
         yield (lambda: FileChunks(file, size)), size
     finally:
         file.close()
+
+
+@asynccontextmanager
+async def spooled(stream: IO[bytes]) -> AsyncGenerator[tuple[Callable[[], AsyncIterator[bytes]], int], None]:
+    """Copy a stream to a temporary file: a repeatable body and its size in bytes."""
+    with tempfile.TemporaryFile() as file:
+        try:
+            with os_errors("read the stream"):
+                await anyio.to_thread.run_sync(lambda: shutil.copyfileobj(stream, file, CHUNK))
+        except TypeError:
+            raise InvalidInputError("the stream gives text, not bytes", hint="open it in binary mode") from None
+        size = file.tell()
+        yield (lambda: FileChunks(file, size)), size
 
 
 def target_path(root: Path, path: str) -> Path:
