@@ -30,6 +30,7 @@ from mlflow_utilities.typing import (
     JsonObject,
     Limits,
     Safety,
+    Sender,
     StreamedBody,
     Timeout,
     TimeoutArgument,
@@ -80,8 +81,9 @@ class AsyncMlflowClient(
 
         if isinstance(max_concurrency, bool) or not isinstance(max_concurrency, int) or max_concurrency < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigurationError(f"max_concurrency is {max_concurrency!r}", hint="use an integer >= 1")
+        self._environ = os.environ if environ is None else environ
         self._settings = read_settings(
-            os.environ if environ is None else environ,
+            self._environ,
             tracking_uri=tracking_uri,
             username=username,
             password=password,
@@ -114,6 +116,17 @@ class AsyncMlflowClient(
     def clock(self) -> Clock:
         """Time and chance, as the client sees them."""
         return self._clock
+
+    @property
+    def sender(self) -> Sender:
+        """What other parts of this package send calls of their own with."""
+        return self._sender
+
+    @property
+    def user(self) -> str:
+        """Who this client acts for, as rollout histories record it: the user name, else the account's name."""
+        names = (self._environ.get(name) for name in ("LOGNAME", "USER", "USERNAME"))
+        return self._settings.username or next((name for name in names if name), "unknown")
 
     @property
     def state(self) -> dict[str, Any]:
