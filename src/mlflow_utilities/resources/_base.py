@@ -6,8 +6,6 @@ import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from anyio.lowlevel import checkpoint
-
 from mlflow_utilities._clock import Clock
 from mlflow_utilities._protocol.paging import PageReader
 from mlflow_utilities._protocol.values import identifier
@@ -21,6 +19,7 @@ from mlflow_utilities.errors import (
     ProtocolError,
     ServerError,
 )
+from mlflow_utilities.resources._results import Results, Turns
 from mlflow_utilities.typing import Call, JsonObject, Safety, Sender, TimeoutArgument
 
 if TYPE_CHECKING:
@@ -45,7 +44,6 @@ __all__ = [
 
 API = "/api/2.0/mlflow/"
 CREATE_ID = "mlflow_utilities.create_id"
-_TURN = 0.002
 _LOOKS = (0.0, 0.25, 1.0)
 _VIEWS = {1: "ACTIVE_ONLY", 2: "DELETED_ONLY", 3: "ALL"}
 
@@ -76,30 +74,21 @@ class Api:
         from mlflow_utilities.entities import Page
 
         reader = PageReader(await self._sender.send(call, timeout=timeout), key)
-        items = [decode(raw) for raw in reader]
+        turns = Turns(self._clock)
+        items: list[T] = []
+        for raw in reader:
+            items.append(decode(raw))
+            await turns.take()
         return Page(items, reader.token)
 
-    async def _iterate(
+    def _iterate(
         self,
         call: Callable[[str | None], Call],
         key: str,
         decode: Callable[[Any], T],
         timeout: TimeoutArgument,
     ) -> AsyncIterator[T]:
-        token: str | None = None
-        while True:
-            reader = PageReader(await self._sender.send(call(token), timeout=timeout), key)
-            turn = self._clock.monotonic()
-            for raw in reader:
-                yield decode(raw)
-                if self._clock.monotonic() - turn > _TURN:
-                    await checkpoint()
-                    turn = self._clock.monotonic()
-            if not reader.token:
-                return
-            if reader.token == token:
-                raise ProtocolError(f"the server answers the page {token!r} with itself as the next page")
-            token = reader.token
+        return Results(self._sender, self._clock, call, key, decode, timeout)
 
     async def _create(
         self,

@@ -122,7 +122,9 @@ class LoggedModelsApi(Api):
 
         DELETE logged-models/{model_id}/tags/{key}.
         """
-        path = f"{_path(model_id)}/tags/{quote(identifier(key, 'key'), safe='')}"
+        if "/" in identifier(key, "key"):
+            raise InvalidInputError(f"the key is {key!r}", hint="MLflow has no way to delete a tag with a slash")
+        path = f"{_path(model_id)}/tags/{quote(key, safe='')}"
         await self._once("DELETE", path, {"model_id": model_id, "tag_key": key}, timeout)
 
     async def log_model_params(

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 __all__ = ["LoggingApi"]
 
 
+_POINTS = 25_000
+
+
 class LoggingApi(Api):
     """Methods that log to runs. Keys have at most 250 characters, params 6,000, tags 8,000: longer ones raise
     InvalidInputError, because the server would cut them.
@@ -154,10 +157,14 @@ class LoggingApi(Api):
         *,
         timeout: TimeoutArgument = UNSET,
     ) -> Page[Metric]:
-        """Return the points of a metric, oldest first: all in one page unless `max_results` bounds it.
+        """Return the points of a metric, oldest first: all of them, with 25,000 for each request, or a page.
 
-        GET metrics/get-history.
+        A `max_results` asks for one page; servers 2.x ignore it. GET metrics/get-history.
         """
+        if max_results is None and page_token is None:
+            from mlflow_utilities.entities import Page
+
+            return Page([point async for point in self.iter_metric_history(run_id, key, _POINTS, timeout=timeout)])
         return await self._page(_history(run_id, key, max_results)(page_token), "metrics", _metric, timeout)
 
     def iter_metric_history(

@@ -86,7 +86,7 @@ class RunsApi(Api):
     ) -> Page[Run]:
         """Return a page of runs, newest first unless `order_by` says otherwise. POST runs/search.
 
-        The server sends whole runs: `iter_runs` decodes them one by one and never holds up the event loop.
+        The server sends whole runs; `iter_runs` holds only the one that is looked at.
         """
         call = _search(experiment_ids, filter_string, run_view_type, max_results, order_by)
         return await self._page(call(page_token), "runs", _run, timeout)
