@@ -191,7 +191,8 @@ async def _save(client: AsyncMlflowClient, order: _Order, folder: Folder, progre
         body = {"run_id": run_id, "model_json": model_json[0]}
         await client.request("POST", "runs/log-model", json=body, safety=Safety.IDEMPOTENT)
     else:
-        await client.finalize_logged_model(place.model_id, "READY")
+        model_id = place.model_id
+        await complete(lambda: client.finalize_logged_model(model_id, "READY"))
     version = await _register(client, order, place, progress, run_id)
     await complete(lambda: client.set_terminated(run_id, "FINISHED"))
     await checkpoint_if_cancelled()

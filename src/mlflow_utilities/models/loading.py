@@ -1,0 +1,88 @@
+"""Loading a model: from the cache, in a worker thread, with or without mlflow."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from mlflow_utilities.client import AsyncMlflowClient
+from mlflow_utilities.errors import InvalidInputError, MissingDependencyError, MlflowUtilitiesError, ModelError
+from mlflow_utilities.models.cache import MAX_BYTES, held
+from mlflow_utilities.models.flavors import PYFUNC, load_with_mlflow, mlflow_is_there
+from mlflow_utilities.models.mlmodel import read_flavors
+from mlflow_utilities.models.native import LOADERS, load_native
+from mlflow_utilities.models.threads import in_model_thread
+
+__all__ = ["download", "load"]
+
+
+async def load(
+    client: AsyncMlflowClient,
+    model_uri: str,
+    *,
+    cache_dir: str | Path | None = None,
+    flavors: Collection[str] | None = None,
+    max_bytes: int = MAX_BYTES,
+    check_digests: bool = False,
+) -> Any:
+    """Load a model: the object that was saved, e.g. the scikit-learn estimator, or a pyfunc model if it has no loader.
+
+    **Loading runs code of the model**: load only from servers whose writers you trust. `flavors` names what may be
+    used ("sklearn", "pyfunc", ...); anything else is refused before a byte is unpickled, but the named flavors run
+    the model's code, too. Downloads once to the cache (see `cache.held`), loads in a worker thread, by mlflow's flavor
+    if mlflow is installed, else without it for sklearn, xgboost, lightgbm and onnx, which then need PyYAML.
+    A cancelled caller leaves the loading to itself.
+
+    Raises ModelError (cannot be loaded; the cause says why), MissingDependencyError, InvalidInputError,
+    ArtifactError and API errors.
+    """
+    allowed = None if flavors is None else _checked(flavors)
+    async with held(
+        client, model_uri, cache_dir=cache_dir, max_bytes=max_bytes, check_digests=check_digests
+    ) as directory:
+        return await in_model_thread(lambda: _load(directory, model_uri, allowed), abandon=True)
+
+
+async def download(client: AsyncMlflowClient, model_uri: str, directory: str | Path) -> str:
+    """Download the files of a model into `directory` and return it; the cache is left alone.
+
+    Raises InvalidInputError, ArtifactError, and API errors.
+    """
+    return await client.download_artifact_uri(model_uri, directory)
+
+
+def _checked(flavors: Collection[str]) -> frozenset[str]:
+    if isinstance(flavors, str) or not flavors or not all(isinstance(flavor, str) for flavor in flavors):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidInputError(f"flavors is {flavors!r}", hint='give a list such as ["sklearn"]')
+    names = (flavor.removeprefix("mlflow.") for flavor in flavors)
+    return frozenset(PYFUNC if name == "pyfunc" else name for name in names)
+
+
+def _load(directory: Path, uri: str, allowed: frozenset[str] | None) -> object:
+    found = read_flavors(directory)
+    usable = {name: settings for name, settings in found.items() if allowed is None or name in allowed}
+    if not usable:
+        raise ModelError(
+            f"{uri} has the flavors {', '.join(found) or 'none'}",
+            hint=f"allowed are {', '.join(sorted(allowed or ()))}",
+        )
+    try:
+        return load_with_mlflow(directory, list(usable)) if mlflow_is_there() else _without_mlflow(directory, usable)
+    except MlflowUtilitiesError:
+        raise
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"{error.name or 'a package'} is needed to load {uri}: {error}", hint="see its requirements.txt"
+        ) from error
+    except Exception as error:
+        raise ModelError(f"cannot load {uri}: {type(error).__name__}: {error}") from error
+
+
+def _without_mlflow(directory: Path, usable: Mapping[str, Mapping[str, Any]]) -> object:
+    flavor = next((name for name in usable if name in LOADERS), None)
+    if flavor is None:
+        raise MissingDependencyError(
+            f"mlflow is needed to load the flavors {', '.join(usable)}", hint='pip install "mlflow-utilities[mlflow]"'
+        )
+    return load_native(directory, flavor, usable[flavor])

@@ -1,0 +1,53 @@
+"""The MLmodel file: what says by which flavors a model can be loaded."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from mlflow_utilities.errors import MissingDependencyError, ModelError
+
+__all__ = ["read_flavors"]
+
+_INSTALL = 'pip install pyyaml, or pip install "mlflow-utilities[mlflow]", which brings it'
+
+
+def read_flavors(directory: Path) -> dict[str, Mapping[str, Any]]:
+    """Return the flavors that the MLmodel file in `directory` names, with their settings, in its order.
+
+    Raises:
+        MissingDependencyError: it is YAML, as MLflow writes it, and PyYAML is not installed.
+        ModelError: there is none, or it names no flavors.
+
+    """
+    try:
+        text = (directory / "MLmodel").read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise ModelError(f"cannot read the MLmodel file in {directory}: {error}") from error
+    flavors = _parse(text).get("flavors")
+    if not isinstance(flavors, dict):
+        raise ModelError(f"the MLmodel file in {directory} names no flavors")
+    named = cast("dict[str, Mapping[str, Any] | None]", flavors)
+    return {str(name): settings or {} for name, settings in named.items()}
+
+
+def _parse(text: str) -> dict[str, Any]:
+    """Return the content: JSON, which is YAML, too, needs no further package."""
+    try:
+        content: object = json.loads(text)
+    except ValueError:
+        content = _parse_yaml(text)
+    return cast("dict[str, Any]", content) if isinstance(content, dict) else {}
+
+
+def _parse_yaml(text: str) -> object:
+    try:
+        import yaml
+    except ImportError as error:
+        raise MissingDependencyError("a YAML reader is needed to load a model", hint=_INSTALL) from error
+    try:
+        return cast("object", yaml.safe_load(text))
+    except yaml.YAMLError as error:
+        raise ModelError(f"the MLmodel file is not YAML: {error}") from error
