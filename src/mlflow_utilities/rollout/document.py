@@ -71,6 +71,11 @@ class Document:
     poll: int | None = None
     restores: int | None = None
 
+    @property
+    def runs(self) -> set[str]:
+        """The ids of all live runs."""
+        return {entry.run for entries in self.live.values() for entry in entries}
+
     def find(self, run_id: str) -> tuple[str, LiveEntry] | None:
         """Return the version and the live entry of a run, or None."""
         for version, entries in self.live.items():
