@@ -123,10 +123,13 @@ async def test_get_or_create_makes_one_experiment_for_many_callers(server_uri: s
     async def get_or_create(client: AsyncMlflowClient) -> None:
         found.append(await client.get_or_create_experiment(unique_name, tags={"a": "b"}))
 
-    async with AsyncMlflowClient(server_uri) as one, AsyncMlflowClient(server_uri) as other:
-        async with anyio.create_task_group() as group:
-            for client in (one, other) * 3:
-                group.start_soon(get_or_create, client)
+    async with (
+        AsyncMlflowClient(server_uri) as one,
+        AsyncMlflowClient(server_uri) as other,
+        anyio.create_task_group() as group,
+    ):
+        for client in (one, other) * 3:
+            group.start_soon(get_or_create, client)
 
     assert len(found) == 6
     assert len({experiment.experiment_id for experiment in found}) == 1
