@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from mlflow_utilities._version import __version__ as __version__
 from mlflow_utilities.client import AsyncMlflowClient
 from mlflow_utilities.errors import (
     AlreadyExistsError,
@@ -48,8 +49,6 @@ if TYPE_CHECKING:
     from mlflow_utilities.rollout.status import ModelStatus
     from mlflow_utilities.rollout.version import Version
     from mlflow_utilities.rollout.version_range import VersionRange
-
-__version__ = "0.1.0"
 
 _LAZY = {
     "Model": "mlflow_utilities.mlflow_api",

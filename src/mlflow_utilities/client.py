@@ -14,6 +14,7 @@ from mlflow_utilities._clock import Clock, SystemClock
 from mlflow_utilities._transport import HttpTransport
 from mlflow_utilities._transport.transport import as_timeout
 from mlflow_utilities._unset import UNSET, Unset
+from mlflow_utilities._version import __version__
 from mlflow_utilities.auth import make_authenticator
 from mlflow_utilities.config import read_settings
 from mlflow_utilities.errors import ConfigurationError, InvalidInputError
@@ -77,8 +78,6 @@ class AsyncMlflowClient(
         environ: Mapping[str, str] | None = None,
         clock: Clock | None = None,
     ) -> None:
-        from mlflow_utilities import __version__
-
         if isinstance(max_concurrency, bool) or not isinstance(max_concurrency, int) or max_concurrency < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigurationError(f"max_concurrency is {max_concurrency!r}", hint="use an integer >= 1")
         self._environ = os.environ if environ is None else environ

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -31,7 +31,7 @@ _LONGEST_WHY = 200
 
 
 @asynccontextmanager
-async def opened(client: AsyncMlflowClient | None) -> AsyncIterator[AsyncMlflowClient]:
+async def opened(client: AsyncMlflowClient | None) -> AsyncGenerator[AsyncMlflowClient]:
     """Give the caller's client, or one from the environment for this call alone."""
     if client is not None:
         yield client

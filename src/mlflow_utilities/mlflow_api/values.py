@@ -165,8 +165,8 @@ def versioned_fields(listed: Listed) -> dict[str, Any]:
 
 def model_of(listed: Listed, client: AsyncMlflowClient | None) -> Model:
     """Return the model of a run: by its logged model when the run made exactly one, else by the run."""
-    outputs = (listed.facts.raw.get("outputs") or {}).get("model_outputs") or []
-    uri = f"models:/{outputs[0]['model_id']}" if len(outputs) == 1 else f"runs:/{listed.facts.run_id}/{MODEL_PATH}"
+    made = listed.facts.model_ids
+    uri = f"models:/{made[0]}" if len(made) == 1 else f"runs:/{listed.facts.run_id}/{MODEL_PATH}"
     return Model(model_uri=uri, _client=client, **versioned_fields(listed))
 
 
@@ -180,7 +180,8 @@ def entry_of(slot: Slot) -> RolloutEntry:
 
 def rollout_of(outcome: Outcome, experiment_id: str, submodel: str, *, dry_run: bool) -> Rollout:
     """Return what a verb leaves."""
-    fields = _entry_fields(outcome.after) if outcome.after else {"generation": 0}
+    nothing: dict[str, Any] = {"generation": 0}
+    fields = _entry_fields(outcome.after) if outcome.after else nothing
     return Rollout(
         experiment_id=experiment_id,
         submodel_name=submodel,

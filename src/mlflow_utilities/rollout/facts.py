@@ -51,6 +51,13 @@ class RunFacts:
     raw: Mapping[str, Any]
 
     @property
+    def model_ids(self) -> list[str]:
+        """The logged models that the run made."""
+        outputs = cast("Mapping[str, Any]", self.raw.get("outputs") or {})
+        made = cast("Sequence[Mapping[str, Any]]", outputs.get("model_outputs") or ())
+        return [str(item["model_id"]) for item in made if item.get("model_id")]
+
+    @property
     def immutable_metadata(self) -> dict[str, str]:
         """The params that the caller gave."""
         return {key: value for key, value in self.params.items() if key not in RESERVED_PARAMS}

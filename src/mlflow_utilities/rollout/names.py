@@ -58,10 +58,10 @@ def read_hint(value: str | None) -> Hint | None:
     """Return the hint of a tag's value, None for anything else."""
     try:
         parsed: Any = json.loads(value or "")
-        hint = Hint(parsed["from"], parsed["key"], parsed["run"])
+        parts = [parsed["from"], parsed["key"], parsed["run"]]
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
-    return hint if all(isinstance(part, str) and part for part in (hint.source, hint.key, hint.target)) else None
+    return Hint(*parts) if all(isinstance(part, str) and part for part in parts) else None
 
 
 def control_name(experiment_id: str) -> str:
