@@ -21,6 +21,7 @@ from mlflow_utilities._protocol.values import (
     value_text,
 )
 from mlflow_utilities._unset import UNSET
+from mlflow_utilities.errors import BadRequestError
 from mlflow_utilities.resources._base import API, Api, decoded
 from mlflow_utilities.typing import Call, Safety, TimeoutArgument
 
@@ -31,6 +32,7 @@ __all__ = ["LoggingApi"]
 
 
 _POINTS = 25_000
+_COMPARED = 100  # servers 2.x recognise points that are stored already only among so many metrics
 
 
 class LoggingApi(Api):
@@ -102,7 +104,19 @@ class LoggingApi(Api):
             pairs_json(tags, "tag", MAX_TAG),
         )
         for batch in batches:
+            await self._log_one_batch(run_id, batch, timeout)
+
+    async def _log_one_batch(
+        self, run_id: str, batch: dict[str, list[dict[str, Any]]], timeout: TimeoutArgument
+    ) -> None:
+        try:
             await self._write("POST", "runs/log-batch", {"run_id": run_id, **batch}, timeout)
+        except BadRequestError as error:
+            metrics = batch.get("metrics", [])
+            if "QueuePool" in error.message or len(metrics) <= _COMPARED:
+                raise
+            for part in split_batch(batch.get("params", []), metrics, batch.get("tags", []), _COMPARED):
+                await self._write("POST", "runs/log-batch", {"run_id": run_id, **part}, timeout)
 
     async def log_inputs(
         self,
