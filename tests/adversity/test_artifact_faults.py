@@ -6,15 +6,25 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import anyio
+import anyio.lowlevel
+import anyio.testing
 import pytest
 
-from mlflow_utilities.errors import ArtifactError, InvalidInputError, MlflowConnectionError
+from mlflow_utilities.errors import (
+    ArtifactError,
+    InvalidInputError,
+    MlflowConnectionError,
+    NotFoundError,
+    ProtocolError,
+    ServerError,
+)
 from mlflow_utilities.stores.base import Entry
 from mlflow_utilities.stores.files import opened, write_whole
 from mlflow_utilities.stores.local import LocalStore
-from mlflow_utilities.stores.proxy import listed_entries
+from mlflow_utilities.stores.proxy import ProxyStore, listed_entries
 from mlflow_utilities.stores.transfer import download, upload_directory
 from mlflow_utilities.stores.workers import for_each
+from mlflow_utilities.typing import Call, Safety
 
 pytestmark = pytest.mark.anyio
 
@@ -187,3 +197,81 @@ async def test_a_local_store_keeps_bytes_and_lists_one_level(tmp_path: Path) -> 
     assert (await download(store, "d", tmp_path / "out")).joinpath("x.bin").read_bytes() == b"abc" * 1_000_000
     with pytest.raises(ArtifactError):
         await download(store, "missing", tmp_path / "out")
+
+
+class Script:
+    """A sender that answers with what it was given, one after the other."""
+
+    def __init__(self, *answers: bytes | Exception) -> None:
+        self._answers = iter(answers)
+        self.safeties: list[Safety] = []
+
+    async def send(self, call: Call, **options: object) -> bytes:
+        """Return or raise the next answer."""
+        self.safeties.append(call.safety)
+        answer = next(self._answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+
+MISSING = ServerError("[Errno 2] No such file or directory: '/x'", status=500, error_code="INTERNAL_ERROR")
+BUSY = ServerError("database is locked", status=500, error_code="INTERNAL_ERROR")
+
+
+async def test_a_missing_file_is_said_at_once_also_by_old_servers() -> None:
+    """Servers 2.x call it an internal error, which would be repeated for seconds."""
+    sender = Script(MISSING)
+
+    with pytest.raises(NotFoundError, match="/x"):
+        await ProxyStore(sender, "root").read("x")  # type: ignore[arg-type]
+
+    assert sender.safeties == [Safety.CREATE]
+
+
+@pytest.mark.parametrize("failure", [BUSY, MlflowConnectionError("cut")], ids=["busy", "cut"])
+async def test_another_failure_of_the_first_try_is_repeated_as_a_read(failure: Exception) -> None:
+    """As often as the retry policy allows."""
+    sender = Script(failure, b"x")
+
+    assert await ProxyStore(sender, "root").read("x") == b"x"  # type: ignore[arg-type]
+    assert sender.safeties == [Safety.CREATE, Safety.READ]
+
+
+async def test_a_server_that_cannot_be_reached_is_not_tried_twice_as_long() -> None:
+    """The transport has repeated that already."""
+    sender = Script(MlflowConnectionError("refused", sent=False))
+
+    with pytest.raises(MlflowConnectionError):
+        await ProxyStore(sender, "root").read("x")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("item", [None, "a", {}, {"is_dir": True}, ["path"]], ids=repr)
+async def test_a_listing_of_another_shape_is_a_protocol_error(item: object) -> None:
+    """It is neither guessed at nor left out."""
+    with pytest.raises(ProtocolError, match="listing"):
+        listed_entries({"files": [item]}, "d", relative=True)
+
+
+async def test_sixteen_files_move_at_a_time_and_no_more() -> None:
+    """A directory of thousands of files opens neither thousands of files nor of connections."""
+    moving = 0
+    moved = 0
+    go_on = anyio.Event()
+
+    async def move(number: int) -> None:
+        nonlocal moving, moved
+        moving += 1
+        assert moving <= 16
+        await go_on.wait()
+        await anyio.lowlevel.checkpoint()
+        moving -= 1
+        moved += 1
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(for_each, range(100), move)
+        await anyio.testing.wait_all_tasks_blocked()
+        at_once = moving
+        go_on.set()
+
+    assert (at_once, moved) == (16, 100)

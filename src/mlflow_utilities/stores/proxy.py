@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 from mlflow_utilities._protocol.artifact_paths import check_received_name, join_path, quote_path
 from mlflow_utilities._unset import UNSET, Unset
-from mlflow_utilities.errors import ProtocolError
+from mlflow_utilities.errors import MlflowConnectionError, NotFoundError, ProtocolError, ServerError
 from mlflow_utilities.stores.base import Entry
 from mlflow_utilities.stores.files import write_whole
 from mlflow_utilities.typing import Call, JsonObject, Safety, Sender, Timeout
 
-__all__ = ["PLAIN_BODY", "ProxyStore", "fetch_call", "listed_entries"]
+__all__ = ["PLAIN_BODY", "ProxyStore", "fetch_call", "listed_entries", "read_call"]
 
 _ROOT = "/api/2.0/mlflow-artifacts/artifacts"
+_NO_FILE = ("No such file or directory", "Is a directory", "Not a directory")
 PLAIN_BODY = (("accept", "*/*"), ("accept-encoding", "identity"))
+
+
+T = TypeVar("T")
 
 
 class ProxyStore:
@@ -37,7 +43,7 @@ class ProxyStore:
 
     async def read(self, path: str) -> bytes:
         """Return the bytes of a file."""
-        return await self._sender.send(Call("GET", self._url(path), headers=PLAIN_BODY), timeout=self._timeout)
+        return await read_call(self._sender, Call("GET", self._url(path), headers=PLAIN_BODY), self._timeout)
 
     async def fetch(self, path: str, destination: Path, size: int | None) -> None:
         """Copy a file to `destination`, whole or not at all."""
@@ -51,13 +57,37 @@ class ProxyStore:
         await self._sender.upload(call, content, size, timeout=self._timeout)
 
 
+async def read_call(sender: Sender, call: Call, timeout: Timeout | float | Unset | None) -> bytes:
+    """Return the bytes of a file."""
+    return await _file(call, lambda one: sender.send(one, timeout=timeout))
+
+
 async def fetch_call(
     sender: Sender, call: Call, destination: Path, size: int | None, timeout: Timeout | float | Unset | None
 ) -> None:
     """Write the answer to `destination`, whole or not at all; `size` is the length in bytes the listing said."""
-    async with sender.stream(call, timeout=timeout) as body:
-        expected = _content_length(body.headers)
-        await write_whole(destination, body.iter_bytes(), size if expected is None else expected)
+
+    async def fetch(one: Call) -> None:
+        async with sender.stream(one, timeout=timeout) as body:
+            expected = _content_length(body.headers)
+            await write_whole(destination, body.iter_bytes(), size if expected is None else expected)
+
+    await _file(call, fetch)
+
+
+async def _file(call: Call, attempt: Callable[[Call], Awaitable[T]]) -> T:
+    """Ask for a file: that it is missing, which servers 2.x call an internal error, is said at once."""
+    try:
+        return await attempt(replace(call, safety=Safety.CREATE))
+    except ServerError as error:
+        if any(reason in error.message for reason in _NO_FILE):
+            raise NotFoundError(
+                error.message, status=error.status, error_code=error.error_code, method=error.method, path=error.path
+            ) from error
+    except MlflowConnectionError as error:
+        if not error.sent:
+            raise
+    return await attempt(call)
 
 
 def _content_length(headers: Mapping[str, str]) -> int | None:

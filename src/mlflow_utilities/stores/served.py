@@ -9,7 +9,7 @@ from urllib.parse import quote
 from mlflow_utilities._unset import UNSET, Unset
 from mlflow_utilities.errors import ArtifactError
 from mlflow_utilities.stores.base import Entry
-from mlflow_utilities.stores.proxy import PLAIN_BODY, fetch_call, listed_entries
+from mlflow_utilities.stores.proxy import PLAIN_BODY, fetch_call, listed_entries, read_call
 from mlflow_utilities.typing import Call, Sender, Timeout
 
 __all__ = ["ServedStore", "model_list_call", "run_list_call"]
@@ -67,7 +67,7 @@ class ServedStore:
 
     async def read(self, path: str) -> bytes:
         """Return the bytes of a file."""
-        return await self._sender.send(self._file_call(path), timeout=self._timeout)
+        return await read_call(self._sender, self._file_call(path), self._timeout)
 
     async def fetch(self, path: str, destination: Path, size: int | None) -> None:
         """Copy a file to `destination`, whole or not at all."""
