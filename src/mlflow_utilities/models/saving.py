@@ -40,6 +40,7 @@ MODEL_NAME = "model"
 _HAS_LOGGED_MODELS = "models.has_logged_models"
 _PARAMS_AT_ONCE = 100
 _MAX_VERSION_TAG = 100_000
+_LOST = (MlflowConnectionError, MlflowTimeoutError, ServerError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +253,7 @@ async def _link(client: AsyncMlflowClient, run_id: str, model_id: str) -> None:
     output = LoggedModelOutput(model_id=model_id)
     try:
         await client.log_outputs(run_id, [output])
-    except (MlflowConnectionError, MlflowTimeoutError, ServerError):
+    except _LOST:
         run = await client.get_run(run_id)
         if all(made.model_id != model_id for made in run.outputs.model_outputs):
             await client.log_outputs(run_id, [output])
@@ -278,6 +279,18 @@ async def _register(client: AsyncMlflowClient, order: _Order, place: _Place, pro
     except EndpointNotFoundError:
         raise
     except NotFoundError:
-        with suppress(AlreadyExistsError):
-            await client.create_registered_model(order.registered_model_name)
-        return await complete(create)
+        pass
+    except _LOST:
+        if await _is_registered(client, order.registered_model_name):
+            raise
+    with suppress(AlreadyExistsError):
+        await client.create_registered_model(order.registered_model_name)
+    return await complete(create)
+
+
+async def _is_registered(client: AsyncMlflowClient, name: str) -> bool:
+    try:
+        await client.get_registered_model(name)
+    except NotFoundError:
+        return False
+    return True
