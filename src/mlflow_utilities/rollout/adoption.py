@@ -14,10 +14,10 @@ from mlflow_utilities.rollout.status import ModelStatus
 __all__ = ["adopted", "live_states"]
 
 
-def live_states(runs: Iterable[RunFacts]) -> dict[str, tuple[float | None, float | None]]:
+def live_states(runs: Iterable[RunFacts]) -> dict[str, tuple[float, float]]:
     """Return state and share of the runs whose metric makes them live; two equal readings can be trusted."""
     return {
-        facts.run_id: (facts.active_state, facts.test_fraction)
+        facts.run_id: (facts.active_state, _weight(facts.test_fraction))
         for facts in runs
         if facts.version is not None and facts.active_state in (ModelStatus.Active, ModelStatus.Canary)
     }

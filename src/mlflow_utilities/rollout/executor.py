@@ -155,6 +155,7 @@ async def _adopt(
     await work.client.clock.sleep(_BETWEEN_READINGS)
     again = await submodel_runs(work.client, work.ledger.experiment.experiment_id, work.ledger.submodel)
     if live_states(again) != live_states(runs):
+        work.lost += 1
         return _Again.NEXT
     outcome = await _write(work, control, tip, document, State(None))
     if isinstance(outcome, Outcome):
