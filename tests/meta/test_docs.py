@@ -31,7 +31,6 @@ async def run_snippets(page: Path, names: dict[str, Any]) -> None:
             await outcome
 
 
-
 def small_model() -> Any:
     """Return a fitted scikit-learn model."""
     from sklearn.linear_model import LinearRegression
@@ -79,7 +78,7 @@ async def test_the_tutorial_runs(fresh: AsyncMlflowClient, tmp_path: Path) -> No
 @pytest.mark.anyio
 async def test_the_rollout_page_runs(fresh: AsyncMlflowClient) -> None:
     """Every example of the rollout page works against a real server, in order."""
-    saved = [await save(fresh, "fraud", "1.4.0") for _ in range(2)]
+    saved = [await save(fresh, "fraud", "1.4.0") for _ in range(3)]
     await mlflow_api.enable_run(saved[0].run_id, client=fresh)
 
     await run_snippets(
