@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: help demo test test-fast test-2x test-postgres lint types imports docs docs-serve format ci clean
+.PHONY: help demo test test-fast test-2x test-postgres lint types imports docs format bench clean
 
 help:
 	@grep -hE '^## ' $(MAKEFILE_LIST) | sed 's/^## //'
@@ -68,6 +68,10 @@ format: $(READY)
 ## make docs      build the documentation, strictly
 docs: $(READY)
 	$(BIN)/mkdocs build --strict
+
+## make bench     measure this SDK beside raw httpx and MlflowClient; writes benchmarks/results/latest.json
+bench: $(READY)
+	$(BIN)/python -m benchmarks
 
 ## make clean     remove what the other targets made
 clean:

@@ -50,9 +50,8 @@ def test_the_error_tree_in_the_documentation_is_the_real_one() -> None:
 def documented(module: ast.Module) -> Iterator[tuple[str, str]]:
     """Yield the name and documentation string of everything public in a module."""
     for node in ast.walk(module):
-        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            if not node.name.startswith("_"):
-                yield node.name, ast.get_docstring(node) or ""
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and not node.name.startswith("_"):
+            yield node.name, ast.get_docstring(node) or ""
 
 
 @pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))
