@@ -13,16 +13,18 @@ from mlflow_utilities.errors import InvalidInputError
 from mlflow_utilities.mlflow_api.calls import check_metadata, exact_version, opened
 from mlflow_utilities.mlflow_api.values import SavedModel
 from mlflow_utilities.models import saving
-from mlflow_utilities.models.flavors import resolve_flavor
+from mlflow_utilities.models.flavors import check_options, resolve_flavor
+from mlflow_utilities.models.threads import in_model_thread
 from mlflow_utilities.rollout.experiments import check_names, resolve_or_create, submodel_of
 from mlflow_utilities.rollout.facts import ACTIVE_STATE, GENERATION_TAG, RESERVED_PARAMS, TEST_FRACTION, version_params
 from mlflow_utilities.rollout.status import ModelStatus
-from mlflow_utilities.rollout.version import VersionLike
+from mlflow_utilities.rollout.version import VersionLike, shown
 
 __all__ = ["save_model"]
 
 _PROJECTED = (ACTIVE_STATE, TEST_FRACTION, GENERATION_TAG)
 _NOT_IN_NAMES = re.compile(r"[/:]")
+_LONGEST_NAME = 256  # what MLflow's databases have room for
 
 
 async def save_model(
@@ -52,7 +54,10 @@ async def save_model(
     check_names(experiment_id, experiment_name, submodel_name)
     params = _params(immutable_metadata)
     metrics, tags = _mutable(mutable_metadata)
-    resolve_flavor(model, mlflow_subpackage)
+    options = check_metadata(flavor_options, "flavor_options")
+    if experiment_name is not None:
+        _registered_name(experiment_name, submodel_name or experiment_name)
+    await in_model_thread(lambda: check_options(resolve_flavor(model, mlflow_subpackage), options))
     async with opened(client) as using:
         experiment = await resolve_or_create(using, experiment_id, experiment_name)
         submodel = submodel_of(experiment, submodel_name)
@@ -62,7 +67,7 @@ async def save_model(
             experiment_id=experiment.experiment_id,
             registered_model_name=_registered_name(experiment.name, submodel),
             mlflow_subpackage=mlflow_subpackage,
-            flavor_options=flavor_options,
+            flavor_options=options,
             run_name=f"{submodel[:200]} {version}",
             params={"submodel_name": submodel, **version_params(version), **params},
             metrics={ACTIVE_STATE: float(ModelStatus.New), TEST_FRACTION: 0.0, **metrics},
@@ -82,6 +87,11 @@ async def save_model(
 def _registered_name(experiment: str, submodel: str) -> str:
     """Return the registered model of a submodel; its names may not have slashes and colons."""
     name = experiment if submodel == experiment else f"{experiment}.{submodel}"
+    if len(name) > _LONGEST_NAME:
+        raise InvalidInputError(
+            f"the registered model {name[:40]!r}... would have a name of {len(name)} characters",
+            hint=f"the names of experiment and submodel together may have {_LONGEST_NAME - 1}",
+        )
     return _NOT_IN_NAMES.sub("-", name)
 
 
@@ -102,15 +112,19 @@ def _mutable(metadata: object) -> tuple[dict[str, float], dict[str, str]]:
         if isinstance(value, str):
             texts[key] = value
             continue
-        try:
-            if isinstance(value, bool):
-                raise TypeError
-            metrics[key_of(key, "the key of a metric")] = float(value)
-        except (TypeError, ValueError):
-            raise InvalidInputError(
-                f"mutable_metadata[{key!r}] is {value!r}", hint="give a number, which becomes a metric, or text"
-            ) from None
+        metrics[key_of(key, "the key of a metric")] = _number(key, value)
     return metrics, {pair["key"]: pair["value"] for pair in pairs_json(texts, "tag", MAX_TAG)}
+
+
+def _number(key: str, value: Any) -> float:
+    try:
+        if isinstance(value, bool | bytes | bytearray):
+            raise TypeError
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        raise InvalidInputError(
+            f"mutable_metadata[{key!r}] is {shown(value)}", hint="give a number, which becomes a metric, or text"
+        ) from None
 
 
 def _refuse_reserved(given: Mapping[str, Any], reserved: tuple[str, ...], name: str) -> None:

@@ -8,18 +8,21 @@ from collections.abc import Iterable
 from mlflow_utilities.rollout.document import LiveEntry
 from mlflow_utilities.rollout.draft import Change, normal
 from mlflow_utilities.rollout.facts import RunFacts
-from mlflow_utilities.rollout.slots import TOTAL, partition, reassign
+from mlflow_utilities.rollout.planner import mirror_of
+from mlflow_utilities.rollout.slots import partition, reassign
 from mlflow_utilities.rollout.status import ModelStatus
 
 __all__ = ["adopted", "live_states"]
+
+_LIVE = (ModelStatus.Active, ModelStatus.Canary)
 
 
 def live_states(runs: Iterable[RunFacts]) -> dict[str, tuple[float, float]]:
     """Return state and share of the runs whose metric makes them live; two equal readings can be trusted."""
     return {
-        facts.run_id: (facts.active_state, _weight(facts.test_fraction))
+        facts.run_id: (float(facts.active_state or 0), _weight(facts.test_fraction))
         for facts in runs
-        if facts.version is not None and facts.active_state in (ModelStatus.Active, ModelStatus.Canary)
+        if facts.version is not None and facts.active_state in _LIVE
     }
 
 
@@ -31,7 +34,7 @@ def adopted(runs: Iterable[RunFacts]) -> tuple[Change, list[str]] | None:
     """
     by_version: dict[str, list[RunFacts]] = {}
     for facts in runs:
-        if facts.version is not None and facts.active_state in (ModelStatus.Active, ModelStatus.Canary):
+        if facts.version is not None and facts.active_state in _LIVE:
             by_version.setdefault(facts.version.without_build, []).append(facts)
     if not by_version:
         return None
@@ -47,7 +50,7 @@ def adopted(runs: Iterable[RunFacts]) -> tuple[Change, list[str]] | None:
         owned = reassign({}, partition(kept)) if kept else {}
         actives = [LiveEntry(run, ModelStatus.Active, ranges, 0) for run, ranges in owned.items()]
         canaries = [
-            LiveEntry(f.run_id, ModelStatus.Canary, (), round(min(_weight(f.test_fraction), 1.0) * TOTAL))
+            LiveEntry(f.run_id, ModelStatus.Canary, (), mirror_of(f.run_id, min(_weight(f.test_fraction), 1.0)))
             for f in found
             if f.active_state == ModelStatus.Canary
         ]

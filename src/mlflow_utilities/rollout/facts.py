@@ -127,7 +127,7 @@ def read_facts(raw: Mapping[str, Any]) -> RunFacts:
             tags=_pairs(data.get("tags")),
             raw=raw,
         )
-    except (KeyError, TypeError, AttributeError, ValueError) as error:
+    except (KeyError, TypeError, AttributeError, ValueError, OverflowError) as error:
         raise ProtocolError(f"the answer is not a run: {error!r}") from error
 
 

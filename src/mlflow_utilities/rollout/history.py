@@ -73,7 +73,7 @@ def generation_before(slots: list[Slot], to_generation: int | None, at: int | No
     """
     documents = {slot.number: slot.value for slot in slots if isinstance(slot.value, Document)}
     if not documents:
-        raise InvalidInputError("there is no rollout to go back in", hint="nothing was ever live")
+        raise InvalidInputError("there is no rollout to go back in", hint="enable_run or update_active_runs begins one")
     if to_generation is not None:
         if to_generation not in documents:
             raise InvalidInputError(

@@ -87,7 +87,7 @@ def identity_time(value: str | None) -> int | None:
         found: Any = json.loads(value or "")["creation_time"]
     except (ValueError, TypeError, KeyError, RecursionError):
         return None
-    return found if isinstance(found, int) else None
+    return found if isinstance(found, int) and not isinstance(found, bool) else None
 
 
 def control_note(experiment_id: str, name: str) -> str:
@@ -95,7 +95,7 @@ def control_note(experiment_id: str, name: str) -> str:
     return (
         f"Rollout ledger of experiment {experiment_id} ({name}), written by mlflow-utilities. It decides which models "
         "are live. Do not edit, rename or delete. Read it with: "
-        f"mlflow-utilities history --experiment-id {experiment_id}"
+        f"mlflow-utilities history --experiment-id {experiment_id}."
     )
 
 

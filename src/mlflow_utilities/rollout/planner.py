@@ -91,7 +91,9 @@ def restore(state: State, target: Document) -> Change:
     for version, entries in target.live.items():
         for entry in entries:
             if candidate(state, entry.run) != version:
-                raise InvalidInputError(f"run {entry.run} is not of version {version} any more")
+                raise InvalidInputError(
+                    f"run {entry.run} is not of version {version} any more", hint="roll back to another generation"
+                )
     change = change_of(state, target.live)
     return Change(change.live, change.off, change.revoked, restores=target.generation)
 
@@ -144,13 +146,14 @@ def without(state: State, run_id: str) -> dict[str, tuple[LiveEntry, ...]]:
 
 
 def mirror_of(run_id: str, fraction: object) -> int:
-    """Return the share of requests that is copied to a canary, in 1/10,000.
+    """Return the share of requests that is copied to a canary, in 1/10,000: at least 1 unless the share is 0.
 
     Raises:
         InvalidInputError: it is not a number from 0 to 1.
 
     """
-    return round(_share(run_id, fraction) * TOTAL)
+    share = _share(run_id, fraction)
+    return max(round(share * TOTAL), 1) if share else 0
 
 
 def _activate(state: State, run_id: str, fraction: float | None) -> Change:
@@ -163,9 +166,10 @@ def _activate(state: State, run_id: str, fraction: float | None) -> Change:
         fraction = None if others else 1.0
     if fraction is None or fraction == 0 or (fraction == 1) != (not others):
         raise _misfit(run_id, key, fraction, len(others))
-    total = sum(others.values())
-    weights = {run: weight / total * (1 - fraction) for run, weight in others.items()}
-    entries = split_live(state, key, {**weights, run_id: fraction}, _canaries(state, key, {run_id}))
+    # Its slots are set first, so that the same wish again finds the others as they are.
+    slots = min(max(round(fraction * TOTAL), 1), TOTAL - len(others))
+    rest = partition(others, TOTAL - slots) if others else {}
+    entries = split_live(state, key, {**rest, run_id: slots}, _canaries(state, key, {run_id}))
     return change_of(state, {**state.live, key: entries})
 
 

@@ -93,6 +93,8 @@ def change_fractions(state: State, weights: Mapping[str, float], scope: Scope, s
                 f"run {run_id} is {current.name}, not {status.name}",
                 hint="change_test_fractions keeps statuses: use update_active_runs or canary_run",
             )
+        if weight or status is ModelStatus.Canary:
+            candidate(state, run_id)
     stays: list[LiveEntry] = []
     for entry in state.live.get(scope.version, ()):
         if entry.run in weights:
