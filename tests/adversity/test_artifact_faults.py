@@ -7,7 +7,6 @@ from pathlib import Path
 
 import anyio
 import anyio.lowlevel
-import anyio.testing
 import pytest
 
 from mlflow_utilities.errors import (
@@ -270,7 +269,7 @@ async def test_sixteen_files_move_at_a_time_and_no_more() -> None:
 
     async with anyio.create_task_group() as group:
         group.start_soon(for_each, range(100), move)
-        await anyio.testing.wait_all_tasks_blocked()
+        await anyio.wait_all_tasks_blocked()
         at_once = moving
         go_on.set()
 
