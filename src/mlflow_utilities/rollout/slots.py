@@ -57,8 +57,8 @@ def weight_of(run: str, weight: object) -> float:
         raise InvalidInputError(f"the weight {weight!r} of run {run} is not a number", hint="give a number >= 0")
     try:
         number = float(weight)
-    except OverflowError:
-        number = math.inf
+    except OverflowError:  # Python does not print integers of thousands of digits either
+        raise InvalidInputError(f"the weight of run {run} is too large", hint="give a finite number >= 0") from None
     if not math.isfinite(number) or number < 0:
         raise InvalidInputError(f"the weight {weight!r} of run {run} cannot be used", hint="give a finite number >= 0")
     return number
@@ -77,8 +77,9 @@ def partition(weights: Mapping[str, float], total: int = TOTAL) -> dict[str, int
     whole = sum(exact.values())
     if not whole:
         raise InvalidInputError(f"the weights {dict(weights)!r} are all zero", hint="give at least one run a share")
-    if sum(1 for weight in exact.values() if weight) > total:
-        raise InvalidInputError(f"{len(exact)} runs do not fit into {total} slots", hint="use fewer runs")
+    positive = sum(1 for weight in exact.values() if weight)
+    if positive > total:
+        raise InvalidInputError(f"{positive} runs do not fit into {total} slots", hint="use fewer runs")
     quotas = {run: weight * total / whole for run, weight in exact.items()}
     counts = {run: math.floor(quota) for run, quota in quotas.items()}
     missing = total - sum(counts.values())
