@@ -13,7 +13,6 @@ from collections import Counter
 from pathlib import Path
 
 import anyio
-from local_server import run_server
 from sklearn.datasets import load_breast_cancer
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
@@ -22,6 +21,7 @@ from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from local_server import run_server
 from mlflow_utilities import AsyncMlflowClient, ModelStatus, mlflow_api
 
 EXPERIMENT = "breast-cancer"
@@ -94,7 +94,8 @@ async def predict(client: AsyncMlflowClient, data: object) -> None:
     for model in live:
         loaded = await model.load()
         counts = Counter(int(value) for value in loaded.predict(data))
-        print(f"  {model.version!s:<11} {model.run_id[:8]}  {model.status.name:<7} predicts {dict(sorted(counts.items()))}")
+        found = dict(sorted(counts.items()))
+        print(f"  {model.version!s:<11} {model.run_id[:8]}  {model.status.name:<7} predicts {found}")
 
 
 def load_with_mlflow(uri: str, locations: list[str], data: object) -> None:

@@ -33,6 +33,7 @@ def run_server(folder: Path, *, python: str | None = None, store: str | None = N
         python: interpreter whose mlflow is served; this one by default.
         store: backend store URI; an SQLite file in `folder` by default.
         workers: number of worker processes.
+
     """
     port = free_port()
     command = [

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+
 from local_server import run_server
 from support.postgres import run_postgres
 
@@ -27,7 +28,9 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
 def clean_environ() -> Iterator[None]:
     """Start each test without MLflow's settings of the machine, and undo what it sets."""
     before = dict(os.environ)
-    for name in [name for name in os.environ if name.startswith(("MLFLOW_TRACKING", "MLFLOW_HTTP", "MLFLOW_WORKSPACE"))]:
+    for name in [
+        name for name in os.environ if name.startswith(("MLFLOW_TRACKING", "MLFLOW_HTTP", "MLFLOW_WORKSPACE"))
+    ]:
         del os.environ[name]
     yield
     os.environ.clear()
