@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from mlflow import MlflowClient
 from mlflow.tracking.request_header import registry as header_registry
@@ -17,8 +16,10 @@ from mlflow.tracking.request_header.abstract_request_header_provider import Requ
 
 from mlflow_utilities import AsyncMlflowClient
 from mlflow_utilities.entities import Metric
-from mlflow_utilities.errors import InvalidInputError, MlflowConnectionError, NotFoundError
-from support.transports import Fault, faulty_client
+from mlflow_utilities.errors import (
+    InvalidInputError,
+)
+from support.transports import faulty_client
 
 SOURCE = "s3://bucket/model"
 
@@ -183,87 +184,6 @@ async def test_a_wrong_argument_makes_no_request(server_uri: str) -> None:
                 await call(client)
 
     assert transport.lines == []
-
-
-def lose_the_first(number: int, request: httpx.Request) -> Fault | None:
-    """Let the first answer be lost."""
-    return Fault.LOSE_ANSWER if number == 1 else None
-
-
-ONCE: Calls = [
-    ("delete_tag", lambda c, n: c.delete_tag(n.run, "t"), ["POST runs/delete-tag"] * 2),
-    ("delete_experiment", lambda c, n: c.delete_experiment(n.experiment), ["POST experiments/delete"] * 2),
-    ("restore_experiment", lambda c, n: c.restore_experiment(n.experiment), ["POST experiments/restore"] * 2),
-    (
-        "rename_registered_model",
-        lambda c, n: c.rename_registered_model(n.model, n.other),
-        ["POST registered-models/rename", "GET registered-models/get", "GET registered-models/get"],
-    ),
-    ("delete_model_version", lambda c, n: c.delete_model_version(n.other, 1), ["DELETE model-versions/delete"] * 2),
-    (
-        "delete_registered_model",
-        lambda c, n: c.delete_registered_model(n.other),
-        ["DELETE registered-models/delete"] * 2,
-    ),
-]
-CREATED: Calls = [
-    (
-        "create_experiment",
-        lambda c, n: c.create_experiment(n.other),
-        ["POST experiments/create", "GET experiments/get-by-name"],
-    ),
-    ("create_run", lambda c, n: c.create_run(n.experiment), ["POST runs/create", "POST runs/search"]),
-    (
-        "create_registered_model",
-        lambda c, n: c.create_registered_model(n.model),
-        ["POST registered-models/create", "GET registered-models/get"],
-    ),
-    (
-        "create_model_version",
-        lambda c, n: c.create_model_version(n.model, SOURCE),
-        ["POST model-versions/create", "GET model-versions/search"],
-    ),
-]
-
-
-@pytest.mark.anyio
-async def test_a_lost_answer_is_settled_without_doing_it_twice(
-    server_uri: str, unique_name: str, tmp_path: Path
-) -> None:
-    """What was created is found, once; what could be removed only once is reported as done."""
-    async with faulty_client(server_uri) as (client, transport):
-        experiment = await client.create_experiment(unique_name)
-        run = (await client.create_run(experiment, tags={"t": "x"})).info.run_id
-        names = Names(experiment, run, unique_name, f"{unique_name}-other", tmp_path)
-        transport.script = lose_the_first
-        made: dict[str, list[str]] = {}
-
-        for name, call, _ in CREATED + ONCE:
-            transport.forget()
-            await call(client, names)
-            made[name] = transport.lines
-
-        transport.script = lambda number, request: None
-        assert len(await client.search_runs([experiment], run_view_type="ALL")) == 2
-        with pytest.raises(NotFoundError):
-            await client.get_registered_model(names.other)
-
-    assert made == {name: expected for name, _, expected in CREATED + ONCE}
-
-
-@pytest.mark.anyio
-async def test_what_never_arrived_is_an_error_and_not_found(server_uri: str, unique_name: str) -> None:
-    """A refused connection is repeated as often as allowed; nothing is looked for that cannot be there."""
-    async with faulty_client(server_uri, lambda number, request: Fault.REFUSE, max_retries=1) as (client, transport):
-        with pytest.raises(MlflowConnectionError):
-            await client.create_experiment(unique_name)
-        created = transport.lines
-        transport.forget()
-        with pytest.raises(MlflowConnectionError):
-            await client.delete_experiment("1")
-
-    assert created == ["POST experiments/create"] * 2
-    assert transport.lines == ["POST experiments/delete"] * 2
 
 
 class CountingHeaders(RequestHeaderProvider):  # type: ignore[misc]
