@@ -167,8 +167,7 @@ def default_cache_dir(environ: Mapping[str, str], platform: str = sys.platform) 
         return Path(local) / "mlflow-utilities" / "Cache"
     if os.path.isabs(environ.get("XDG_CACHE_HOME", "")):
         return Path(environ["XDG_CACHE_HOME"]) / "mlflow-utilities"
-    try:
-        home = Path.home()
-    except RuntimeError as error:
-        raise ConfigurationError("there is no home directory for the model cache", hint=f"set {_VARIABLE}") from error
+    home = Path(os.path.expanduser("~"))
+    if not home.is_absolute():
+        raise ConfigurationError("there is no home directory for the model cache", hint=f"set {_VARIABLE}")
     return home / ("Library/Caches" if platform == "darwin" else ".cache") / "mlflow-utilities"

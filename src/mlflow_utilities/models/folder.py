@@ -35,15 +35,17 @@ class Folder:
     def fill(self, write: Callable[[Path], T]) -> T:
         """Call `write` with a path where nothing is yet."""
         with self._lock:
-            self._writing = not self._removed
-            if self._writing:
-                self._root = Path(tempfile.mkdtemp(prefix="mlflow-utilities-"))
+            if self._removed:
+                raise RuntimeError("the directory was removed before it was filled")
+            self._writing = True
+            self._root = Path(tempfile.mkdtemp(prefix="mlflow-utilities-"))
         try:
             return write(self.path)
         finally:
             with self._lock:
                 self._writing = False
-            if self._removed:
+                removed = self._removed
+            if removed:
                 self._delete()
 
     def remove(self) -> None:

@@ -11,7 +11,7 @@ __all__ = ["FileLock", "try_lock"]
 
 _BUSY = (errno.EAGAIN, errno.EACCES, errno.EDEADLK)
 
-if sys.platform == "win32":
+if sys.platform == "win32":  # pragma: no cover
     import msvcrt
 
     def _lock(descriptor: int, shared: bool) -> None:

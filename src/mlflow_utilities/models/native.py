@@ -24,8 +24,8 @@ def load_native(directory: Path, flavor: str, settings: Mapping[str, Any]) -> ob
     whatever the library raises.
     """
     code = settings.get("code")
-    if isinstance(code, str):
-        sys.path.insert(0, str(_inside(directory, code)))  # as MLflow does with the code saved along with a model
+    if isinstance(code, str) and (folder := str(_inside(directory, code))) not in sys.path:
+        sys.path.insert(0, folder)  # as MLflow does with the code saved along with a model
     return LOADERS[flavor](directory, settings)
 
 

@@ -200,7 +200,7 @@ socket.socket.connect = socket.create_connection = socket.getaddrinfo = refuse
 from mlflow_utilities.models.flavors import load_with_mlflow, serialise
 folder = Path(sys.argv[1])
 serialise(classifier(), "sklearn", folder, run_id="r", model_id="m-1", artifact_path="model")
-print(list(load_with_mlflow(folder, ["sklearn"]).predict([[3.0]])))
+print(load_with_mlflow(folder, ["sklearn"]).predict([[3.0]]).tolist())
 """
 
 NO_MLFLOW = """
