@@ -30,6 +30,10 @@ class Clock(Protocol):
         """Wait."""
         ...
 
+    def time_limit(self, seconds: float) -> anyio.CancelScope:
+        """Return a scope that cancels what runs in it once the seconds have passed."""
+        ...
+
 
 class SystemClock:
     """The machine's own clock."""
@@ -49,3 +53,7 @@ class SystemClock:
     async def sleep(self, seconds: float) -> None:
         """Wait; cancellable."""
         await anyio.sleep(seconds)
+
+    def time_limit(self, seconds: float) -> anyio.CancelScope:
+        """Return a scope that cancels what runs in it once the seconds have passed."""
+        return anyio.move_on_after(seconds)

@@ -11,7 +11,7 @@ import anyio
 import anyio.to_thread
 
 from mlflow_utilities.config import Settings
-from mlflow_utilities.errors import ConfigurationError
+from mlflow_utilities.errors import ConfigurationError, MlflowUtilitiesError
 from mlflow_utilities.typing import TokenSource
 
 __all__ = ["Authenticator", "make_authenticator"]
@@ -36,7 +36,7 @@ class Authenticator(Protocol):
 class FixedCredentials:
     """Credentials that never change."""
 
-    def __init__(self, value: bytes | None, secrets: tuple[str, ...]) -> None:
+    def __init__(self, value: bytes | None, *secrets: str) -> None:
         self._value = value
         self._secrets = secrets
 
@@ -61,6 +61,7 @@ class FetchedToken:
         self._token: str | None = None
         self._generation = 0
         self._lock = anyio.Lock()
+        self._known: tuple[str, ...] = ()
 
     async def header(self) -> tuple[bytes | None, int]:
         """Return the header's value; the first call fetches the token."""
@@ -72,25 +73,35 @@ class FetchedToken:
         """Fetch a token unless somebody did since `used`; calls that wait share one fetch."""
         async with self._lock:
             if self._generation == used:
-                self._token = await self._fetch()
+                self._token = _checked(await self._fetch())
                 self._generation += 1
+                self._known = (self._token, *self._known[:1])
         return True
 
-    async def _fetch(self) -> str:
+    async def _fetch(self) -> object:
         source = self._source
         assert not isinstance(source, str)
-        if inspect.iscoroutinefunction(source):
-            token = await source()
-        else:
+        try:
+            if inspect.iscoroutinefunction(source):
+                return await source()
             got = await anyio.to_thread.run_sync(source)
-            token = await cast("Awaitable[str]", got) if inspect.isawaitable(got) else got
-        if not isinstance(token, str) or not token or any(ch in token for ch in "\r\n"):
-            raise ConfigurationError("the token callable did not return a token", hint="return one line of text")
-        return token
+            return await cast("Awaitable[object]", got) if inspect.isawaitable(got) else got
+        except MlflowUtilitiesError:
+            raise
+        except Exception as error:
+            raise ConfigurationError(f"the token callable raised {type(error).__name__}") from error
 
     def secrets(self) -> tuple[str, ...]:
-        """Return the texts that must not appear in any message."""
-        return (self._token,) if self._token else ()
+        """Return the texts that must not appear in any message: a call may still use the token before."""
+        return self._known
+
+
+def _checked(token: object) -> str:
+    if not isinstance(token, str) or not token:
+        raise ConfigurationError(f"the token is empty, or a {type(token).__name__}", hint="give one line of text")
+    if not (token.isascii() and token.isprintable()):
+        raise ConfigurationError("the token holds characters that no header can hold", hint="check for a newline")
+    return token
 
 
 def make_authenticator(settings: Settings) -> Authenticator:
@@ -102,12 +113,11 @@ def make_authenticator(settings: Settings) -> Authenticator:
     """
     if settings.username is not None:
         password = settings.password or ""
-        pair = base64.b64encode(f"{settings.username}:{password}".encode())
-        return FixedCredentials(b"Basic " + pair, (password, pair.decode()))
+        pair = base64.b64encode(f"{settings.username}:{password}".encode()).decode()
+        return FixedCredentials(f"Basic {pair}".encode(), password, pair)
     if settings.token is None:
-        return FixedCredentials(None, ())
+        return FixedCredentials(None)
     if isinstance(settings.token, str):
-        if not settings.token.isprintable() or not settings.token.isascii():
-            raise ConfigurationError("the token holds characters that no header can hold", hint="check for a newline")
-        return FixedCredentials(f"Bearer {settings.token}".encode(), (settings.token,))
+        token = _checked(settings.token)
+        return FixedCredentials(f"Bearer {token}".encode(), token)
     return FetchedToken(settings.token)

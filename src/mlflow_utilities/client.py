@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
 import anyio.to_thread
 
 from mlflow_utilities._clock import Clock, SystemClock
+from mlflow_utilities._protocol.answers import text_of
 from mlflow_utilities._transport import HttpTransport
-from mlflow_utilities._transport.transport import as_timeout
-from mlflow_utilities._unset import UNSET, Unset
+from mlflow_utilities._unset import UNSET
 from mlflow_utilities._version import __version__
 from mlflow_utilities.auth import make_authenticator
-from mlflow_utilities.config import read_settings
-from mlflow_utilities.errors import ConfigurationError, InvalidInputError
+from mlflow_utilities.config import as_retries, as_timeout, read_settings
+from mlflow_utilities.errors import ConfigurationError, InvalidInputError, ProtocolError
 from mlflow_utilities.resources.experiments import ExperimentsApi
 from mlflow_utilities.resources.logged_models import LoggedModelsApi
 from mlflow_utilities.resources.logging import LoggingApi
 from mlflow_utilities.resources.model_versions import ModelVersionsApi
 from mlflow_utilities.resources.registered_models import RegisteredModelsApi
 from mlflow_utilities.resources.runs import RunsApi
-from mlflow_utilities.retry import RetryPolicy
 from mlflow_utilities.stores.methods import ArtifactsApi
 from mlflow_utilities.typing import (
     Call,
@@ -32,7 +32,6 @@ from mlflow_utilities.typing import (
     Limits,
     Safety,
     Sender,
-    StreamedBody,
     Timeout,
     TimeoutArgument,
     TokenSource,
@@ -41,6 +40,7 @@ from mlflow_utilities.typing import (
 __all__ = ["AsyncMlflowClient"]
 
 _SAFETIES = {"GET": Safety.READ, "HEAD": Safety.READ, "POST": Safety.CREATE}
+_VERSION = re.compile(r"\d+(\.\w+)+")
 
 
 class AsyncMlflowClient(
@@ -52,11 +52,14 @@ class AsyncMlflowClient(
 
     Args: `tracking_uri` (else MLFLOW_TRACKING_URI); `username` and `password`, or `token` (text, callable or async
     callable, called again after a 401); `timeout` in seconds for a whole call, or a `Timeout`; `max_retries`;
-    `max_concurrency` requests at once; `workspace` name; `verify` (False, or the path of a CA bundle); `client_cert`
-    path; `http_client` (an httpx or httpx2 AsyncClient that stays yours to close); `http_library` ("httpx" or
-    "httpx2"); `environ` instead of the process's. What is not given comes from MLflow's environment variables.
+    `max_concurrency` requests at once; `keepalive_expiry` seconds that an idle connection is kept; `workspace` name;
+    `verify` (False, or the path of a CA bundle); `client_cert` path; `http_client` (an httpx or httpx2 AsyncClient that
+    stays yours to close; its headers, cookies excepted, are sent too, its base_url is not used; plain httpx 0.28 may
+    lose connections of its pool when callers are cancelled, which the client's own connections do not);
+    `http_library` ("httpx" or "httpx2"); `environ` instead of the process's; `clock` for tests. What is not given comes
+    from MLflow's environment variables.
 
-    Raises ConfigurationError when settings cannot work.
+    Raises ConfigurationError when settings cannot work, MissingDependencyError when `http_library` is not installed.
     """
 
     def __init__(
@@ -71,13 +74,15 @@ class AsyncMlflowClient(
         max_concurrency: int = 8,
         keepalive_expiry: float = 1.5,
         workspace: str | None = None,
-        verify: bool | str | None = None,
-        client_cert: str | None = None,
+        verify: bool | str | os.PathLike[str] | None = None,
+        client_cert: str | os.PathLike[str] | None = None,
         http_client: object | None = None,
         http_library: str | None = None,
         environ: Mapping[str, str] | None = None,
         clock: Clock | None = None,
     ) -> None:
+        if http_client is not None and not (verify is None and client_cert is None):
+            raise ConfigurationError("verify or client_cert was given with http_client", hint="set them on http_client")
         if isinstance(max_concurrency, bool) or not isinstance(max_concurrency, int) or max_concurrency < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
             raise ConfigurationError(f"max_concurrency is {max_concurrency!r}", hint="use an integer >= 1")
         self._environ = os.environ if environ is None else environ
@@ -137,8 +142,16 @@ class AsyncMlflowClient(
 
     async def __aenter__(self) -> Self:
         self._transport.check_usable()
-        await anyio.to_thread.run_sync(_warm_up)
+        await anyio.to_thread.run_sync(self._warm_up)
         return self
+
+    def _warm_up(self) -> None:
+        """Import and build what the first decoded answer needs, outside the event loop."""
+        from mlflow_utilities import entities
+
+        self._transport.warm_up()
+        for name in ("Run", "Experiment", "ModelVersion", "RegisteredModel", "LoggedModel", "FileInfo", "Metric"):
+            getattr(entities, name).model_rebuild()
 
     async def __aexit__(
         self,
@@ -153,17 +166,18 @@ class AsyncMlflowClient(
         await self._transport.aclose()
 
     def with_options(self, *, timeout: TimeoutArgument = UNSET, max_retries: int | None = None) -> AsyncMlflowClient:
-        """Return this client with another default `timeout` or `max_retries`; connections are shared."""
+        """Return this client with another default `timeout` or `max_retries`.
+
+        Connections are shared: closing either closes both. Raises ConfigurationError for values that cannot work.
+        """
+        retry = self._transport.default_retry
+        if max_retries is not None:
+            retry = replace(retry, max_retries=as_retries(max_retries))
+        limits = as_timeout(timeout, self._transport.default_timeout, ConfigurationError)
         other = object.__new__(AsyncMlflowClient)
         other.__dict__.update(self.__dict__)
-        settings = self._settings
-        retry = settings.retry
-        if max_retries is not None:
-            if isinstance(max_retries, bool) or not 0 <= max_retries <= 20:
-                raise ConfigurationError(f"max_retries is {max_retries!r}", hint="use an integer from 0 to 20")
-            retry = RetryPolicy(max_retries, retry.backoff_factor, retry.max_delay, retry.respect_retry_after)
-        limits = as_timeout(timeout, getattr(self._sender, "default_timeout", settings.timeout))
-        other._sender = _Options(self._transport, limits, retry)
+        other._transport = self._transport.with_defaults(limits, retry)
+        other._sender = other._transport
         return other
 
     async def request(
@@ -171,69 +185,47 @@ class AsyncMlflowClient(
         method: str,
         path: str,
         *,
-        params: Mapping[str, str] | None = None,
+        params: Mapping[str, str | Sequence[str]] | None = None,
         json: Mapping[str, Any] | None = None,
         safety: Safety | None = None,
         timeout: TimeoutArgument = UNSET,
     ) -> JsonObject:
         """Call an endpoint that has no method yet and return its JSON object.
 
-        `path` is `/api/...`, or what follows `/api/2.0/mlflow/`. `safety` says what repeating may do: GET is taken as
-        READ, POST as CREATE (not repeated once it may have arrived), others as IDEMPOTENT.
+        `path` is `/api/...`, or what follows `/api/2.0/mlflow/`. `params` is the query; a list repeats its key.
+        `safety` says what repeating may do: GET is taken as READ, POST as CREATE (not repeated once it may have
+        arrived), others as IDEMPOTENT. Raises InvalidInputError for what cannot be sent, else as every call.
         """
-        method = method.upper()
-        if "?" in path or "#" in path or any(ch.isspace() for ch in path):
+        if not (method.isascii() and method.isalpha()):
+            raise InvalidInputError(f"the method is {method!r}", hint="use GET, POST, PUT, PATCH or DELETE")
+        if not (path.isascii() and path.isprintable()) or any(ch in path for ch in "?# "):
             raise InvalidInputError(f"the path is {path!r}", hint="give the query as params=, and quote the rest")
-        full = path if path.startswith("/") else f"/api/2.0/mlflow/{path}"
+        method = method.upper()
         call = Call(
             method,
-            full,
-            query=tuple((params or {}).items()),
+            path if path.startswith("/") else f"/api/2.0/mlflow/{path}",
+            query=_query(params or {}),
             body=json,
             safety=safety or _SAFETIES.get(method, Safety.IDEMPOTENT),
         )
         return await self._sender.send_json(call, timeout=timeout)
 
     async def server_version(self, *, timeout: TimeoutArgument = UNSET) -> str:
-        """Return the version of MLflow that the server runs, e.g. "3.17.2". GET /version."""
-        return (await self._sender.send(Call("GET", "/version"), timeout=timeout)).decode().strip()
+        """Return the version of MLflow that the server runs, e.g. "3.17.2". GET /version.
+
+        Raises ProtocolError when something else than MLflow answers.
+        """
+        text = text_of(await self._sender.send(Call("GET", "/version"), timeout=timeout), 80)
+        if not _VERSION.fullmatch(text):
+            raise ProtocolError("GET /version: the answer is not a version", hint="is this the address of MLflow?")
+        return text
 
 
-class _Options:
-    """A sender with defaults of its own over a shared transport."""
-
-    def __init__(self, transport: HttpTransport, default_timeout: Timeout, retry: RetryPolicy) -> None:
-        self._transport = transport
-        self.default_timeout = default_timeout
-        self._retry = retry
-
-    def _timeout(self, timeout: TimeoutArgument) -> Timeout:
-        return as_timeout(timeout, self.default_timeout)
-
-    async def send(self, call: Call, *, timeout: TimeoutArgument = UNSET) -> bytes:
-        return await self._transport.send(call, timeout=self._timeout(timeout), retry=self._retry)
-
-    async def send_json(self, call: Call, *, timeout: TimeoutArgument = UNSET) -> JsonObject:
-        return await self._transport.send_json(call, timeout=self._timeout(timeout), retry=self._retry)
-
-    async def upload(
-        self,
-        call: Call,
-        content: Callable[[], AsyncIterator[bytes]],
-        size: int | None,
-        *,
-        timeout: TimeoutArgument = UNSET,
-    ) -> bytes:
-        limits = UNSET if isinstance(timeout, Unset) else self._timeout(timeout)
-        return await self._transport.upload(call, content, size, timeout=limits, retry=self._retry)
-
-    def stream(self, call: Call, *, timeout: TimeoutArgument = UNSET) -> AbstractAsyncContextManager[StreamedBody]:
-        return self._transport.stream(call, timeout=self._timeout(timeout), retry=self._retry)
-
-
-def _warm_up() -> None:
-    """Import and build what the first decoded answer needs, outside the event loop."""
-    from mlflow_utilities import entities
-
-    for name in ("Run", "Experiment", "ModelVersion", "RegisteredModel", "LoggedModel", "FileInfo", "Metric"):
-        getattr(entities, name).model_rebuild()
+def _query(params: Mapping[str, str | Sequence[str]]) -> tuple[tuple[str, str], ...]:
+    pairs: list[tuple[str, str]] = []
+    for key, value in params.items():
+        for item in [value] if isinstance(value, str) else value if isinstance(value, list | tuple) else [None]:
+            if not isinstance(item, str):
+                raise InvalidInputError(f"the query parameter {key} is {value!r}", hint="give text, or a list of texts")
+            pairs.append((key, item))
+    return tuple(pairs)

@@ -71,7 +71,6 @@ __all__ = [
     "RolloutTooLargeError",
     "ServerError",
     "UnauthenticatedError",
-    "api_error_class",
 ]
 
 
@@ -85,6 +84,16 @@ class MlflowUtilitiesError(Exception):
 
     def __str__(self) -> str:
         return f"{self.message} ({self.hint})" if self.hint else self.message
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (type(self), self.args, self.__dict__)
+
+
+def _restored(cls: type[Exception], args: tuple[Any, ...], state: dict[str, Any]) -> Exception:
+    """Make an error that was pickled, or copied: the constructors want more than `args`."""
+    error = cls.__new__(cls, *args)
+    error.__dict__.update(state)
+    return error
 
 
 class MlflowApiError(MlflowUtilitiesError):
@@ -258,44 +267,3 @@ class LedgerTruncatedError(LedgerError):
 
 class LedgerNewerFormatError(LedgerError):
     """A newer release of this package wrote the ledger; update before writing."""
-
-
-_BY_CODE: dict[str, type[MlflowApiError]] = {
-    "BAD_REQUEST": BadRequestError,
-    "INVALID_PARAMETER_VALUE": InvalidParameterError,
-    "RESOURCE_ALREADY_EXISTS": AlreadyExistsError,
-    "ALREADY_EXISTS": AlreadyExistsError,
-    "RESOURCE_CONFLICT": AlreadyExistsError,
-    "RESOURCE_DOES_NOT_EXIST": NotFoundError,
-    "NOT_FOUND": NotFoundError,
-    "ENDPOINT_NOT_FOUND": EndpointNotFoundError,
-    "UNAUTHENTICATED": UnauthenticatedError,
-    "CUSTOMER_UNAUTHORIZED": UnauthenticatedError,
-    "PERMISSION_DENIED": PermissionDeniedError,
-    "REQUEST_LIMIT_EXCEEDED": RateLimitedError,
-    "RESOURCE_EXHAUSTED": RateLimitedError,
-    "INTERNAL_ERROR": ServerError,
-    "INVALID_STATE": ServerError,
-    "TEMPORARILY_UNAVAILABLE": ServerError,
-    "DEADLINE_EXCEEDED": ServerError,
-    "FEATURE_DISABLED": ServerError,
-}
-_BY_STATUS: dict[int, type[MlflowApiError]] = {
-    400: InvalidParameterError,
-    401: UnauthenticatedError,
-    403: PermissionDeniedError,
-    404: NotFoundError,
-    409: AlreadyExistsError,
-    429: RateLimitedError,
-}
-
-
-def api_error_class(status: int, error_code: str | None) -> type[MlflowApiError]:
-    """Return the error class for an answer: by MLflow's error code first, by HTTP status otherwise."""
-    if error_code in _BY_CODE:
-        return _BY_CODE[error_code]
-    if 300 <= status < 400:
-        return RedirectError
-    if status >= 500:
-        return ServerError
-    return _BY_STATUS.get(status, MlflowApiError)

@@ -27,6 +27,7 @@ _RACY_WRITES = (
     "/registered-models/alias",
     "/registered-models/set-tag",
     "/model-versions/set-tag",
+    "/tags",
 )
 _PERMANENT_CODES = ("INVALID_STATE", "INVALID_STATE_TRANSITION", "FEATURE_DISABLED", "NOT_IMPLEMENTED", "DATA_LOSS")
 _MAX_BAD_REQUESTS = 4
@@ -53,13 +54,11 @@ def decide(error: Exception, attempt: int, safety: Safety, policy: RetryPolicy, 
     """
     if attempt >= policy.max_retries or not _may_repeat(error, attempt, safety):
         return None
-    delay = min(policy.max_delay, policy.backoff_factor * 2**attempt) * chance
+    delay = min(policy.max_delay, policy.backoff_factor * 2.0**attempt) * chance
     if isinstance(error, MlflowConnectionError) and error.sent and attempt == 0:
         return 0.0
-    asked: float | None = None
-    if isinstance(error, MlflowApiError) and policy.respect_retry_after:
-        asked = error.retry_after
-    if asked is None:
+    asked: float | None = error.retry_after if isinstance(error, MlflowApiError) else None
+    if asked is None or not policy.respect_retry_after:
         return delay
     return asked + delay if asked <= policy.max_delay else None
 
@@ -92,11 +91,12 @@ def retry_after_seconds(header: str | None, now_ms: int) -> float | None:
     """Return the seconds a Retry-After header asks for (RFC 9110, number or date), or None."""
     if not header:
         return None
-    if header.strip().isdigit():
-        return float(header)
+    text = header.strip()
+    if text.isascii() and text.isdigit():
+        return float(text)
     try:
-        moment = parsedate_to_datetime(header)
-    except ValueError:
+        moment = parsedate_to_datetime(text)
+    except (ValueError, OverflowError):
         return None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
     return max(0.0, (moment - datetime.fromtimestamp(now_ms / 1000, UTC)).total_seconds())

@@ -5,23 +5,78 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 from mlflow_utilities.errors import (
+    AlreadyExistsError,
+    BadRequestError,
     EndpointNotFoundError,
+    InvalidParameterError,
     MlflowApiError,
+    NotFoundError,
+    PermissionDeniedError,
     ProtocolError,
-    api_error_class,
+    RateLimitedError,
+    RedirectError,
+    ServerError,
+    UnauthenticatedError,
 )
 from mlflow_utilities.typing import Call, JsonObject
 
-__all__ = ["decode_object", "error_of", "text_of"]
+__all__ = ["api_error_class", "decode_object", "error_of", "text_of"]
 
 _MAX_MESSAGE = 2000
 _HINTS = {
-    301: "set the tracking URI to the final address",
     401: "check the username and password, or the token",
     403: "the credentials lack the permission, or the server's --allowed-hosts lacks this host name",
 }
+_NO_ENDPOINT_HINT = "is the server older than this feature, or a path prefix missing in the tracking URI?"
+
+_BY_CODE: dict[str, type[MlflowApiError]] = {
+    "BAD_REQUEST": BadRequestError,
+    "INVALID_PARAMETER_VALUE": InvalidParameterError,
+    "RESOURCE_ALREADY_EXISTS": AlreadyExistsError,
+    "ALREADY_EXISTS": AlreadyExistsError,
+    "RESOURCE_CONFLICT": AlreadyExistsError,
+    "RESOURCE_DOES_NOT_EXIST": NotFoundError,
+    "NOT_FOUND": NotFoundError,
+    "ENDPOINT_NOT_FOUND": EndpointNotFoundError,
+    "UNAUTHENTICATED": UnauthenticatedError,
+    "CUSTOMER_UNAUTHORIZED": UnauthenticatedError,
+    "PERMISSION_DENIED": PermissionDeniedError,
+    "REQUEST_LIMIT_EXCEEDED": RateLimitedError,
+    "RESOURCE_EXHAUSTED": RateLimitedError,
+    "INTERNAL_ERROR": ServerError,
+    "INVALID_STATE": ServerError,
+    "TEMPORARILY_UNAVAILABLE": ServerError,
+    "DEADLINE_EXCEEDED": ServerError,
+    "FEATURE_DISABLED": ServerError,
+}
+_BY_STATUS: dict[int, type[MlflowApiError]] = {
+    400: InvalidParameterError,
+    401: UnauthenticatedError,
+    403: PermissionDeniedError,
+    404: EndpointNotFoundError,
+    405: EndpointNotFoundError,
+    409: AlreadyExistsError,
+    429: RateLimitedError,
+}
+
+
+def api_error_class(status: int, error_code: str | None) -> type[MlflowApiError]:
+    """Return the error class for an answer: by MLflow's error code first, by HTTP status otherwise.
+
+    A 404 or 405 without a code comes from the server's router, or from something in front of it: there is no endpoint.
+    """
+    if error_code in _BY_CODE:
+        return _BY_CODE[error_code]
+    if 300 <= status < 400:
+        return RedirectError
+    if status >= 500:
+        return ServerError
+    if status == 404 and error_code:
+        return NotFoundError
+    return _BY_STATUS.get(status, MlflowApiError)
 
 
 def decode_object(body: bytes, call: Call) -> JsonObject:
@@ -35,7 +90,7 @@ def decode_object(body: bytes, call: Call) -> JsonObject:
         return {}
     try:
         value = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ProtocolError(
             f"{call.method} {call.path}: the answer is not JSON: {text_of(body, 80)!r}",
             hint="is this the address of an MLflow server, and not of a login page or a proxy?",
@@ -57,11 +112,11 @@ def error_of(
     """Return the error that an answer other than 2xx stands for."""
     code, message = _read_error(body)
     cls = api_error_class(status, code)
-    hint = _HINTS.get(301 if 300 <= status < 400 else status)
-    if status == 404 and code is None:
-        cls, hint = EndpointNotFoundError, "is the server older than this feature, or a path prefix missing in the URI?"
-    if 300 <= status < 400:
-        message = f"redirected to {headers.get('location', 'nowhere')}"
+    hint = _HINTS.get(status)
+    if cls is RedirectError:
+        message, hint = f"redirected to {_target(headers)}", "set the tracking URI to the final address"
+    elif cls is EndpointNotFoundError:
+        hint = _NO_ENDPOINT_HINT
     return cls(
         message,
         status=status,
@@ -73,10 +128,23 @@ def error_of(
     )
 
 
+def _target(headers: Mapping[str, str]) -> str:
+    """Return where a redirect leads, without what may be secret: user, password, query."""
+    location = headers.get("location")
+    if not location:
+        return "nowhere"
+    try:
+        parts = urlsplit(location)
+    except ValueError:
+        return "an address that is not one"
+    host = parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}{parts.path}" if host else parts.path
+
+
 def _read_error(body: bytes) -> tuple[str | None, str]:
     try:
         value: Any = json.loads(body)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None, text_of(body, 200)
     if not isinstance(value, dict):
         return None, text_of(body, 200)

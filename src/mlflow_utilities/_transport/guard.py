@@ -19,11 +19,16 @@ class Guard:
         self._process = os.getpid()
         self._loop: object | None = None
 
+    @property
+    def forked(self) -> bool:
+        """Whether this is a child of the process that made the client."""
+        return os.getpid() != self._process
+
     def check(self) -> None:
         """Raise ClientStateError unless the client may be used here and now."""
         if self.closed:
             raise ClientStateError("the client is closed", hint="make a new one, or close it later")
-        if os.getpid() != self._process:
+        if self.forked:
             raise ClientStateError(
                 "the client was made before this process was forked", hint="make the client after the fork"
             )
@@ -34,3 +39,8 @@ class Guard:
             raise ClientStateError(
                 "the client is used on another event loop than before", hint="make one client for each event loop"
             )
+
+    def check_not_closed_meanwhile(self, cause: BaseException | None = None) -> None:
+        """Raise ClientStateError when the client was closed during a call."""
+        if self.closed:
+            raise ClientStateError("the client was closed during the call") from cause

@@ -6,13 +6,16 @@ cancelled call leaves behind in the HTTP library can block a later one, and no c
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+import contextlib
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import anyio
 
-__all__ = ["BorrowedLane", "Lane", "Lanes", "OwnLane"]
+from mlflow_utilities._clock import Clock
+from mlflow_utilities.errors import ClientStateError, MlflowTimeoutError
+
+__all__ = ["BorrowedLane", "Lane", "Lanes", "OwnLane", "SecureLane"]
 
 _CLOSING = 2.0
 
@@ -44,15 +47,46 @@ class OwnLane:
         await self._transport.aclose()
 
 
-class BorrowedLane:
-    """A lane on the caller's own HTTP client, which stays the caller's to close."""
+class SecureLane(OwnLane):
+    """A lane on a transport of our own that speaks TLS.
 
-    def __init__(self, client: Any) -> None:
-        self._client = client
+    The libraries forget the socket of a handshake that is cancelled, and asyncio then keeps it open for good.
+    """
+
+    def __init__(self, transport: Any) -> None:
+        super().__init__(transport)
+        self._socket: Any = None
 
     async def exchange(self, request: Any) -> Any:
         """Send a request and return the answer, its body not yet read."""
-        return await self._client.send(request, stream=True, follow_redirects=False)
+        request.extensions["trace"] = self._notice
+        return await super().exchange(request)
+
+    async def _notice(self, event: str, info: dict[str, Any]) -> None:
+        if event == "connection.connect_tcp.complete":
+            self._socket = info["return_value"]
+
+    async def close(self) -> None:
+        """Give up the connection."""
+        try:
+            await super().close()
+        finally:
+            if self._socket is not None:
+                await self._socket.aclose()
+
+
+class BorrowedLane:
+    """A lane on the caller's own HTTP client, which stays the caller's to close."""
+
+    def __init__(self, client: Any, **options: Any) -> None:
+        self._client = client
+        self._options = options
+
+    async def exchange(self, request: Any) -> Any:
+        """Send a request and return the answer, its body not yet read."""
+        if self._client.is_closed:
+            raise ClientStateError("the http_client is closed", hint="close it after the client that uses it")
+        return await self._client.send(request, stream=True, follow_redirects=False, **self._options)
 
     async def close(self) -> None:
         """Leave the caller's client as it is."""
@@ -61,45 +95,72 @@ class BorrowedLane:
 class Lanes:
     """At most `size` lanes; the one used last is used next, so that few connections stay open."""
 
-    def __init__(self, size: int, make: Callable[[], Lane]) -> None:
+    def __init__(self, size: int, make: Callable[[], Lane], clock: Clock) -> None:
         self._gate = anyio.Semaphore(size, fast_acquire=True)
         self._make = make
+        self._clock = clock
         self._idle: list[Lane] = []
         self._all: set[Lane] = set()
         self._closed = False
 
-    @asynccontextmanager
-    async def lane(self) -> AsyncIterator[Lane]:
-        """Wait for a free lane and lend it."""
-        await self._gate.acquire()
+    async def take(self, patience: float | None) -> Lane:
+        """Wait for a free lane, at most `patience` seconds: then raise MlflowTimeoutError."""
         try:
-            lane = self._idle.pop() if self._idle else self._new()
-            try:
-                yield lane
-            except BaseException:
-                await self._throw_away(lane)
-                raise
-            if self._closed:
-                await self._throw_away(lane)
-            else:
-                self._idle.append(lane)
-        finally:
+            self._gate.acquire_nowait()
+        except anyio.WouldBlock:
+            await self._wait(patience)
+        if self._idle:
+            return self._idle.pop()
+        try:
+            lane = self._make()
+        except BaseException:
             self._gate.release()
-
-    def _new(self) -> Lane:
-        lane = self._make()
+            raise
         self._all.add(lane)
         return lane
 
-    async def _throw_away(self, lane: Lane) -> None:
+    async def _wait(self, patience: float | None) -> None:
+        if patience is None:
+            await self._gate.acquire()
+            return
+        admitted = False
+        with self._clock.time_limit(patience):
+            await self._gate.acquire()
+            admitted = True
+        if not admitted:
+            raise MlflowTimeoutError(
+                f"all connections were busy for {patience:g} s", sent=False, hint="max_concurrency bounds them"
+            )
+
+    def give_back(self, lane: Lane) -> None:
+        """Let others use a lane whose answer was read to its end."""
+        if not self._closed:
+            self._idle.append(lane)
+        self._gate.release()
+
+    async def throw_away(self, lane: Lane) -> None:
+        """Close a lane whose call did not end well."""
         self._all.discard(lane)
-        with anyio.move_on_after(_CLOSING, shield=True):
-            await lane.close()
+        try:
+            await _close(lane)
+        finally:
+            self._gate.release()
+
+    def forget(self) -> None:
+        """Let go of every lane without closing it: in a forked child the connections are the parent's."""
+        self._closed = True
+        self._idle.clear()
+        self._all.clear()
 
     async def close(self) -> None:
         """Close every connection, those in use too."""
         self._closed = True
         self._idle.clear()
-        with anyio.move_on_after(_CLOSING, shield=True):
-            while self._all:
-                await self._all.pop().close()
+        while self._all:
+            await _close(self._all.pop())
+
+
+async def _close(lane: Lane) -> None:
+    # A connection that breaks while it is closed is closed; the error that matters is the one before.
+    with anyio.move_on_after(_CLOSING, shield=True), contextlib.suppress(Exception):
+        await lane.close()

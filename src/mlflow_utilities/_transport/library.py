@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
+import os
 import ssl
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
 
+from mlflow_utilities._transport.lanes import OwnLane, SecureLane
 from mlflow_utilities.config import Settings
 from mlflow_utilities.errors import (
     ConfigurationError,
@@ -19,9 +21,11 @@ from mlflow_utilities.errors import (
     ProtocolError,
 )
 
-__all__ = ["library_of", "load_library", "make_connection", "translated"]
+__all__ = ["library_of", "load_library", "make_lane", "tls_context", "translated"]
 
 _NAMES = ("httpx2", "httpx")
+# What an answer of OpenSSL that repeating the call cannot change has in its name.
+_PERMANENT_TLS = ("CERT", "UNKNOWN_CA", "WRONG_VERSION", "HTTP_REQUEST", "HANDSHAKE_FAILURE", "UNSUPPORTED_PROTOCOL")
 
 
 def load_library(name: str | None) -> Any:
@@ -29,19 +33,18 @@ def load_library(name: str | None) -> Any:
 
     Raises:
         ConfigurationError: another name was given.
-        MissingDependencyError: the one named is not installed.
+        MissingDependencyError: it is not installed.
 
     """
     if name is None:
-        name = next(name for name in _NAMES if importlib.util.find_spec(name))
+        name = "httpx2" if importlib.util.find_spec("httpx2") else "httpx"
     if name not in _NAMES:
         raise ConfigurationError(f"http_library is {name!r}", hint="use 'httpx' or 'httpx2'")
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        raise MissingDependencyError(
-            f"{name} is not installed", hint=f'pip install "mlflow-utilities[{name}]"'
-        ) from error
+        package = "mlflow-utilities[httpx2]" if name == "httpx2" else name
+        raise MissingDependencyError(f"{name} is not installed", hint=f'pip install "{package}"') from error
 
 
 def library_of(client: object) -> Any:
@@ -60,43 +63,72 @@ def library_of(client: object) -> Any:
     )
 
 
-def make_connection(library: Any, settings: Settings, keepalive_expiry: float) -> Any:
-    """Return a transport of the library that holds one connection."""
-    proxy = library.Proxy(settings.proxy) if settings.proxy else None
-    secure = settings.tracking_uri.startswith("https:") or (settings.proxy or "").startswith("https:")
-    context = (
-        _tls_context(library, settings.verify, settings.client_cert)
-        if secure
-        else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    )
-    return library.AsyncHTTPTransport(
-        verify=context,
-        trust_env=False,
-        proxy=proxy,
-        limits=library.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=keepalive_expiry),
-    )
+def make_lane(library: Any, settings: Settings, context: ssl.SSLContext, keepalive_expiry: float) -> OwnLane:
+    """Return a lane on a transport of the library that holds one connection.
+
+    Raises:
+        ConfigurationError: the library cannot use the proxy.
+
+    """
+    limits = library.Limits(max_connections=1, max_keepalive_connections=1, keepalive_expiry=keepalive_expiry)
+    try:
+        proxy = library.Proxy(settings.proxy) if settings.proxy else None
+        transport = library.AsyncHTTPTransport(verify=context, trust_env=False, proxy=proxy, limits=limits)
+    except (ValueError, ImportError, library.InvalidURL):
+        raise ConfigurationError(
+            "the proxy of the environment cannot be used", hint="give HTTP_PROXY an http:// or https:// address"
+        ) from None
+    return SecureLane(transport) if _is_secure(settings) else OwnLane(transport)
 
 
-@functools.lru_cache(maxsize=16)
-def _tls_context(library: Any, verify: bool | str, client_cert: str | None) -> ssl.SSLContext:
+def _is_secure(settings: Settings) -> bool:
+    return settings.tracking_uri.startswith("https:") or (settings.proxy or "").startswith("https:")
+
+
+def tls_context(library: Any, settings: Settings) -> ssl.SSLContext:
+    """Return how to verify the server.
+
+    Raises:
+        ConfigurationError: a certificate file cannot be used.
+
+    """
+    if not _is_secure(settings):
+        return _unused_context()
+    verify = settings.verify
     try:
         if isinstance(verify, str):
-            context = ssl.create_default_context()
-            context.load_verify_locations(verify)
+            is_folder = os.path.isdir(verify)
+            context = (
+                ssl.create_default_context(capath=verify) if is_folder else ssl.create_default_context(cafile=verify)
+            )
+        elif verify and not settings.client_cert:
+            return _default_context(library)
         else:
             context = library.create_ssl_context(verify=verify)
-        if client_cert:
-            context.load_cert_chain(client_cert)
-    except (OSError, ssl.SSLError) as error:
+        if settings.client_cert:
+            # A password, for the library would ask the terminal for the one of an encrypted key.
+            context.load_cert_chain(settings.client_cert, password="")
+    except OSError as error:
         raise ConfigurationError(
-            f"cannot use the certificates of verify={verify!r}, client_cert={client_cert!r}: {error}",
-            hint="give paths of PEM files",
+            f"cannot use the certificates of verify={verify!r}, client_cert={settings.client_cert!r}: {error}",
+            hint="give paths of PEM files; the key must not be encrypted",
         ) from error
     return context
 
 
+@functools.cache
+def _default_context(library: Any) -> ssl.SSLContext:
+    context: ssl.SSLContext = library.create_ssl_context()
+    return context
+
+
+@functools.cache
+def _unused_context() -> ssl.SSLContext:
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
 @contextmanager
-def translated(library: Any, what: str) -> Iterator[None]:
+def translated(library: Any, what: str) -> Generator[None]:
     """Turn the library's errors into ours; `what` names the call."""
     try:
         yield
@@ -104,17 +136,36 @@ def translated(library: Any, what: str) -> Iterator[None]:
         raise MlflowTimeoutError(f"{what}: no connection in time", sent=False) from error
     except library.TimeoutException as error:
         raise MlflowTimeoutError(f"{what}: no answer in time") from error
-    except (library.ConnectError, library.ProxyError) as error:
-        permanent = "CERTIFICATE" in str(error).upper()
-        hint = "see MLFLOW_TRACKING_SERVER_CERT_PATH" if permanent else "is the server running at this address?"
-        raise MlflowConnectionError(
-            f"{what}: cannot connect: {error}", sent=False, permanent=permanent, hint=hint
-        ) from error
+    except library.ProxyError as error:
+        refused = str(error).startswith("4")
+        raise MlflowConnectionError(f"{what}: the proxy: {error}", sent=False, permanent=refused) from error
     except library.LocalProtocolError as error:
         raise ProtocolError(f"{what}: the request cannot be sent: {error}") from error
     except (library.NetworkError, library.RemoteProtocolError) as error:
-        raise MlflowConnectionError(f"{what}: the connection broke: {error or type(error).__name__}") from error
+        raise _connection_error(library, what, error) from error
     except library.DecodingError as error:
         raise ProtocolError(f"{what}: the answer's encoding is broken: {error}") from error
     except (library.UnsupportedProtocol, library.InvalidURL) as error:
         raise ConfigurationError(f"{what}: {error}") from error
+
+
+def _connection_error(library: Any, what: str, error: Exception) -> MlflowConnectionError:
+    tls = _tls_error(error)
+    text = str(error) or str(tls or type(error).__name__)
+    if tls is not None and any(word in str(tls).upper().replace(" ", "_") for word in _PERMANENT_TLS):
+        return MlflowConnectionError(
+            f"{what}: no secure connection: {text}",
+            sent=False,
+            permanent=True,
+            hint="see verify=, client_cert= and MLFLOW_TRACKING_SERVER_CERT_PATH, MLFLOW_TRACKING_CLIENT_CERT_PATH",
+        )
+    if isinstance(error, library.ConnectError):
+        hint = "is the server running at this address?"
+        return MlflowConnectionError(f"{what}: cannot connect: {text}", sent=False, hint=hint)
+    return MlflowConnectionError(f"{what}: the connection broke: {text}")
+
+
+def _tls_error(error: BaseException | None) -> ssl.SSLError | None:
+    while error is not None and not isinstance(error, ssl.SSLError):
+        error = error.__cause__ or error.__context__
+    return error

@@ -1,50 +1,34 @@
-"""One call: a free connection, a request, an answer or an error, and its repetition where that is safe."""
+"""One exchange: a free connection, a request, an answer or an error. `repetition` says when it is made again."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import copy
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Protocol, TypeVar
+from typing import Any, Self
+from urllib.parse import unquote, urlsplit
 
 import anyio
 
 from mlflow_utilities._clock import Clock
 from mlflow_utilities._protocol.answers import decode_object, error_of
 from mlflow_utilities._transport.guard import Guard
-from mlflow_utilities._transport.lanes import BorrowedLane, Lane, Lanes, OwnLane
-from mlflow_utilities._transport.library import library_of, load_library, make_connection, translated
+from mlflow_utilities._transport.lanes import BorrowedLane, Lane, Lanes
+from mlflow_utilities._transport.library import library_of, load_library, make_lane, tls_context, translated
+from mlflow_utilities._transport.redaction import redact
+from mlflow_utilities._transport.repetition import Authorization, Progress, Repeater
 from mlflow_utilities._transport.requests import RequestBuilder, encode_body
+from mlflow_utilities._transport.streams import ReceivedStream
 from mlflow_utilities._unset import UNSET, Unset
-from mlflow_utilities.config import Settings
-from mlflow_utilities.errors import (
-    ClientStateError,
-    MlflowApiError,
-    MlflowTimeoutError,
-    MlflowUtilitiesError,
-    UnauthenticatedError,
-)
-from mlflow_utilities.retry import RetryPolicy, decide, retry_after_seconds
-from mlflow_utilities.typing import Call, JsonObject, Limits, Timeout
+from mlflow_utilities.config import Settings, as_timeout
+from mlflow_utilities.errors import ConfigurationError, ProtocolError
+from mlflow_utilities.retry import RetryPolicy, retry_after_seconds
+from mlflow_utilities.typing import Call, JsonObject, Limits, Timeout, TimeoutArgument
 
-__all__ = ["Authorization", "HttpTransport", "as_timeout"]
+__all__ = ["HttpTransport"]
 
-T = TypeVar("T")
-
-
-class Authorization(Protocol):
-    """What the transport needs of credentials."""
-
-    async def header(self) -> tuple[bytes | None, int]:
-        """Return the header's value, and a number that stands for these credentials."""
-        ...
-
-    async def refresh(self, used: int) -> bool:
-        """Replace the credentials `used`; return whether trying again makes sense."""
-        ...
-
-    def secrets(self) -> tuple[str, ...]:
-        """Return the texts that must not appear in any message."""
-        ...
+_log = logging.getLogger("mlflow_utilities")
 
 
 class HttpTransport:
@@ -61,52 +45,87 @@ class HttpTransport:
         http_client: object | None = None,
         http_library: str | None = None,
     ) -> None:
-        self._settings = settings
         self._authorization = authorization
         self._clock = clock
-        self._library = library_of(http_client) if http_client is not None else load_library(http_library)
-        self._builder = RequestBuilder(self._library, settings.tracking_uri, user_agent, settings.workspace)
+        self._timeout = settings.timeout
+        self._retry = settings.retry
         self._guard = Guard()
+        self._proxy_password = urlsplit(settings.proxy or "").password or ""
+        self._http_client: Any = http_client
+        self._repeater = Repeater(authorization, clock, self._guard, self._secrets)
+        if http_client is None:
+            library = load_library(http_library)
+            context = tls_context(library, settings)
+            self._make: Callable[[], Lane] = lambda: make_lane(library, settings, context, limits.keepalive_expiry)
+        else:
+            library = library_of(http_client)
+            if http_library not in (None, library.__name__):
+                raise ConfigurationError(
+                    f"http_library is {http_library!r} and http_client is of {library.__name__}", hint="leave one out"
+                )
+            own_credentials = settings.username is not None or settings.token is not None
+            options: dict[str, Any] = {"auth": None} if own_credentials else {}
+            self._make = lambda: BorrowedLane(http_client, **options)
+        self._library = library
+        self._builder = RequestBuilder(library, settings.tracking_uri, user_agent, settings.workspace, http_client)
+        self._lanes = Lanes(limits.max_concurrency, self._make, clock)
 
-        def make() -> Lane:
-            if http_client is not None:
-                return BorrowedLane(http_client)
-            return OwnLane(make_connection(self._library, settings, limits.keepalive_expiry))
+    def with_defaults(self, timeout: Timeout, retry: RetryPolicy) -> Self:
+        """Return a transport with other defaults on the same connections."""
+        other = copy.copy(self)
+        other._timeout = timeout
+        other._retry = retry
+        return other
 
-        self._lanes = Lanes(limits.max_concurrency, make)
+    @property
+    def default_timeout(self) -> Timeout:
+        """Limits of a call that names none."""
+        return self._timeout
 
-    async def aclose(self) -> None:
-        """Close every connection; calls under way fail with ClientStateError."""
-        self._guard.closed = True
-        await self._lanes.close()
+    @property
+    def default_retry(self) -> RetryPolicy:
+        """Repetition of every call."""
+        return self._retry
 
     def check_usable(self) -> None:
         """Raise ClientStateError when closed, forked, or on another event loop."""
         self._guard.check()
 
-    async def send(
-        self, call: Call, *, timeout: Timeout | float | Unset | None = UNSET, retry: RetryPolicy | None = None
-    ) -> bytes:
+    def warm_up(self) -> None:
+        """Import what the first connection needs; this takes a while and may run in another thread."""
+        self._make()
+
+    async def aclose(self) -> None:
+        """Close every connection; calls under way fail with ClientStateError. Closing twice does nothing."""
+        if self._guard.closed:
+            return
+        if self._guard.forked:
+            self._guard.closed = True
+            self._lanes.forget()
+            return
+        self._guard.check()
+        self._guard.closed = True
+        self._repeater.stop()
+        await self._lanes.close()
+
+    async def send(self, call: Call, *, timeout: TimeoutArgument = UNSET) -> bytes:
         """Send, repeat where that is safe, and return the body of a 2xx answer; anything else is raised."""
-        limits = as_timeout(timeout, self._settings.timeout)
+        limits = as_timeout(timeout, self._timeout)
         content = None if call.body is None else encode_body(call.body)
 
-        async def attempt(authorization: bytes | None) -> bytes:
+        async def attempt(authorization: bytes | None, progress: Progress) -> bytes:
             request = self._builder.build(call, authorization, limits, content)
-            with translated(self._library, f"{call.method} {call.path}"):
-                async with self._lanes.lane() as lane:
-                    response = await lane.exchange(request)
-                    body: bytes = await response.aread()
-            self._check(call, response, body)
-            return body
+            return await self._exchange(call, request, limits, progress)
 
-        return await self._bounded(call, attempt, limits.total, retry)
+        return await self._repeater.run(call, attempt, limits.total, self._retry)
 
-    async def send_json(
-        self, call: Call, *, timeout: Timeout | float | Unset | None = UNSET, retry: RetryPolicy | None = None
-    ) -> JsonObject:
+    async def send_json(self, call: Call, *, timeout: TimeoutArgument = UNSET) -> JsonObject:
         """Send likewise, and return the answer decoded; an empty body is an empty object."""
-        return decode_object(await self.send(call, timeout=timeout, retry=retry), call)
+        body = await self.send(call, timeout=timeout)
+        try:
+            return decode_object(body, call)
+        except ProtocolError as error:
+            raise redact(error, self._secrets()) from None
 
     async def upload(
         self,
@@ -114,111 +133,87 @@ class HttpTransport:
         content: Callable[[], AsyncIterator[bytes]],
         size: int | None,
         *,
-        timeout: Timeout | float | Unset | None = UNSET,
-        retry: RetryPolicy | None = None,
+        timeout: TimeoutArgument = UNSET,
     ) -> bytes:
         """Send a streamed body; `content` is called again for each repetition. Only a given time-out bounds it."""
-        limits = as_timeout(timeout, self._settings.timeout)
+        limits = as_timeout(timeout, self._timeout)
         total = None if isinstance(timeout, Unset) else limits.total
         length = () if size is None else (("content-length", str(size)),)
         sized = Call(call.method, call.path, call.query, None, call.safety, (*call.headers, *length))
 
-        async def attempt(authorization: bytes | None) -> bytes:
+        async def attempt(authorization: bytes | None, progress: Progress) -> bytes:
             stream = content()
-            request = self._builder.build(sized, authorization, limits, stream)
             try:
-                with translated(self._library, f"{call.method} {call.path}"):
-                    async with self._lanes.lane() as lane:
-                        response = await lane.exchange(request)
-                        body: bytes = await response.aread()
+                request = self._builder.build(sized, authorization, limits, stream)
+                return await self._exchange(sized, request, limits, progress)
             finally:
                 closing = getattr(stream, "aclose", None)
                 if closing is not None:
                     with anyio.CancelScope(shield=True):
                         await closing()
-            self._check(call, response, body)
-            return body
 
-        return await self._bounded(call, attempt, total, retry)
+        return await self._repeater.run(sized, attempt, total, self._retry)
 
     @asynccontextmanager
-    async def stream(
-        self, call: Call, *, timeout: Timeout | float | Unset | None = UNSET, retry: RetryPolicy | None = None
-    ) -> AsyncIterator[ReceivedStream]:
+    async def stream(self, call: Call, *, timeout: TimeoutArgument = UNSET) -> AsyncGenerator[ReceivedStream]:
         """Open a call whose answer is read piece by piece; repeated until its headers arrived, which alone is bounded
         by the total time-out.
         """
-        limits = as_timeout(timeout, self._settings.timeout)
-        what = f"{call.method} {call.path}"
+        limits = as_timeout(timeout, self._timeout)
 
-        async def attempt(authorization: bytes | None) -> tuple[Any, Any]:
+        async def attempt(authorization: bytes | None, progress: Progress) -> tuple[Lane, Any]:
             request = self._builder.build(call, authorization, limits, None)
-            manager = self._lanes.lane()
-            with translated(self._library, what):
-                lane = await manager.__aenter__()
-                try:
-                    response = await lane.exchange(request)
-                    if not 200 <= response.status_code < 300:
-                        self._check(call, response, await response.aread())
-                except BaseException as error:
-                    await manager.__aexit__(type(error), error, error.__traceback__)
-                    raise
-            return manager, response
+            lane, response = await self._open(call, request, limits, progress)
+            if not 200 <= response.status_code < 300:
+                self._check(call, response, await self._rest(call, lane, response))
+            return lane, response
 
-        manager, response = await self._bounded(call, attempt, limits.total, retry)
+        lane, response = await self._repeater.run(call, attempt, limits.total, self._retry)
+        what = f"{call.method} {call.path}"
+        received = ReceivedStream(self._library, response, what, self._guard, self._secrets)
         try:
-            received = ReceivedStream(self._library, response, what)
             yield received
-            if not received.complete:
-                raise _LeftUnreadError
-        except BaseException as error:
-            await manager.__aexit__(type(error), error, error.__traceback__)
-            if not isinstance(error, _LeftUnreadError):
-                raise
+        except BaseException:
+            await self._lanes.throw_away(lane)
+            raise
+        if received.complete:
+            self._lanes.give_back(lane)
         else:
-            await manager.__aexit__(None, None, None)
+            await self._lanes.throw_away(lane)
 
-    async def _bounded(
-        self,
-        call: Call,
-        attempt: Callable[[bytes | None], Awaitable[T]],
-        total: float | None,
-        retry: RetryPolicy | None,
-    ) -> T:
-        self._guard.check()
-        if total is None:
-            return await self._repeated(call, attempt, retry or self._settings.retry, None)
-        deadline = self._clock.monotonic() + total
-        with anyio.move_on_after(total):
-            return await self._repeated(call, attempt, retry or self._settings.retry, deadline)
-        raise MlflowTimeoutError(f"{call.method} {call.path}: not done within {total:g} s")
+    async def _exchange(self, call: Call, request: Any, limits: Timeout, progress: Progress) -> bytes:
+        lane, response = await self._open(call, request, limits, progress)
+        body = await self._rest(call, lane, response)
+        self._check(call, response, body)
+        return body
 
-    async def _repeated(
-        self,
-        call: Call,
-        attempt: Callable[[bytes | None], Awaitable[T]],
-        retry: RetryPolicy,
-        deadline: float | None,
-    ) -> T:
-        number = 0
-        refreshed = False
-        while True:
-            authorization, used = await self._authorization.header()
-            try:
-                return await attempt(authorization)
-            except MlflowUtilitiesError as error:
-                if self._guard.closed:
-                    raise ClientStateError("the client was closed during the call") from error
-                if isinstance(error, UnauthenticatedError) and not refreshed:
-                    refreshed = True
-                    if await self._authorization.refresh(used):
-                        continue
-                delay = decide(error, number, call.safety, retry, self._clock.random())
-                if delay is None or (deadline is not None and self._clock.monotonic() + delay >= deadline):
-                    raise
-            number += 1
-            if delay:
-                await self._clock.sleep(delay)
+    async def _open(self, call: Call, request: Any, limits: Timeout, progress: Progress) -> tuple[Lane, Any]:
+        lane = await self._lanes.take(limits.pool)
+        progress.sent = True
+        try:
+            with translated(self._library, f"{call.method} {call.path}"):
+                response = await lane.exchange(request)
+        except BaseException:
+            await self._lanes.throw_away(lane)
+            raise
+        if _log.isEnabledFor(logging.DEBUG):
+            _log.debug("%s %s: %d, attempt %d", call.method, call.path, response.status_code, progress.attempts)
+        return lane, response
+
+    async def _rest(self, call: Call, lane: Lane, response: Any) -> bytes:
+        try:
+            with translated(self._library, f"{call.method} {call.path}"):
+                body: bytes = await response.aread()
+        except BaseException:
+            await self._lanes.throw_away(lane)
+            raise
+        self._lanes.give_back(lane)
+        return body
+
+    def _secrets(self) -> tuple[str, ...]:
+        borrowed = self._http_client.headers.get("authorization", "") if self._http_client is not None else ""
+        proxy = self._proxy_password
+        return (*self._authorization.secrets(), proxy, unquote(proxy), borrowed.partition(" ")[2])
 
     def _check(self, call: Call, response: Any, body: bytes) -> None:
         status: int = response.status_code
@@ -226,45 +221,4 @@ class HttpTransport:
             return
         headers: Mapping[str, str] = response.headers
         wait = retry_after_seconds(headers.get("retry-after"), self._clock.now_ms())
-        raise self._redacted(error_of(call, status, headers, body, wait))
-
-    def _redacted(self, error: MlflowApiError) -> MlflowApiError:
-        for secret in self._authorization.secrets():
-            if len(secret) >= 4 and secret in error.message:
-                error.message = error.message.replace(secret, "***")
-                error.args = (error.message,)
-        return error
-
-
-class _LeftUnreadError(Exception):
-    """The consumer left before the end of the body, so the connection cannot be used again."""
-
-
-class ReceivedStream:
-    """An answer whose body is read piece by piece."""
-
-    def __init__(self, library: Any, response: Any, what: str) -> None:
-        self._library = library
-        self._response = response
-        self._what = what
-        self.status: int = response.status_code
-        self.headers: Mapping[str, str] = response.headers
-        self.complete = False
-
-    async def iter_bytes(self) -> AsyncIterator[bytes]:
-        """Yield the decoded body."""
-        with translated(self._library, self._what):
-            async for chunk in self._response.aiter_bytes():
-                yield chunk
-        self.complete = True
-
-
-def as_timeout(timeout: Timeout | float | Unset | None, default: Timeout) -> Timeout:
-    """Return the limits that a `timeout=` argument means: seconds for the whole call, None for no limit."""
-    if isinstance(timeout, Unset):
-        return default
-    if timeout is None:
-        return Timeout(default.connect, None, None, None, None)
-    if isinstance(timeout, Timeout):
-        return timeout
-    return Timeout(default.connect, default.read, default.write, default.pool, float(timeout))
+        raise error_of(call, status, headers, body, wait)
