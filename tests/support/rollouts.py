@@ -86,7 +86,14 @@ def canary(run: str, mirror: int) -> LiveEntry:
 
 def document(live: Mapping[str, tuple[LiveEntry, ...]], generation: int = 5, **fields: Any) -> Document:
     """Return a valid document."""
-    fixed = {"op": "0" * 16, "verb": "test", "who": "ana", "why": "", "at": "2026-01-01T00:00:00Z", "salt": "0" * 8}
+    fixed: dict[str, Any] = {
+        "op": "0" * 16,
+        "verb": "test",
+        "who": "ana",
+        "why": "",
+        "at": "2026-01-01T00:00:00Z",
+        "salt": "0" * 8,
+    }
     made = Document(generation=generation, parent=generation - 1, live=live, **{**fixed, **fields})
     assert problem(made, generation) is None
     return made
@@ -99,7 +106,14 @@ def state(current: Document | None, *runs: RunFacts) -> State:
 
 def heading(generation: int, **fields: Any) -> Heading:
     """Return the heading of a document."""
-    fixed = {"op": "1" * 16, "verb": "test", "who": "ana", "why": "", "at": "2026-01-01T00:00:00Z", "salt": "1" * 8}
+    fixed: dict[str, Any] = {
+        "op": "1" * 16,
+        "verb": "test",
+        "who": "ana",
+        "why": "",
+        "at": "2026-01-01T00:00:00Z",
+        "salt": "1" * 8,
+    }
     return Heading(generation=generation, parent=generation - 1, **{**fixed, **fields})
 
 

@@ -33,11 +33,11 @@ TAKEN_OVER: list[tuple[str, dict[str, tuple[float | None, float | None]], dict[s
     ("NaN is 0", {"a": (2, 0.5), "b": (2, NAN)}, {"a": "10000"}, {"b"}),
     ("infinite is 0", {"a": (2, 0.5), "b": (2, math.inf)}, {"a": "10000"}, {"b"}),
     ("negative is 0", {"a": (2, 0.5), "b": (2, -0.5)}, {"a": "10000"}, {"b"}),
-    ("canaries", {"a": (2, 1), "b": (3, 0.25), "c": (3, -1)}, {"a": "10000", "b": "mirror 2500", "c": "mirror 0"}, set()),
+    ("both", {"a": (2, 1), "b": (3, 0.2), "c": (3, -1)}, {"a": "10000", "b": "mirror 2000", "c": "mirror 0"}, set()),
     ("canaries alone", {"b": (3, 0.25)}, {"b": "mirror 2500"}, set()),
     ("canaries without a share copy nothing", {"b": (3, None), "c": (3, NAN)}, dict.fromkeys("bc", "mirror 0"), set()),
     ("canary shares have bounds", {"b": (3, 7.0), "c": (3, 1e-9)}, {"b": "mirror 10000", "c": "mirror 1"}, set()),
-    ("other states", {"a": (2, 1), "b": (1, 0.5), "c": (0, 1), "d": (None, None), "e": (NAN, 1)}, {"a": "10000"}, set()),
+    ("other states", {"a": (2, 1), "b": (1, 1), "c": (0, 1), "d": (None, None), "e": (NAN, 1)}, {"a": "10000"}, set()),
 ]  # fmt: skip
 
 

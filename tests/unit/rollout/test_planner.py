@@ -56,6 +56,21 @@ def change(run: str, status: ModelStatus | None, fraction: float | None) -> Plan
     return lambda current: planner.change_status(current, run, status, fraction)
 
 
+def to_canary_half(run: str) -> Plan:
+    """Return the plan of change_status to Canary, with half of the requests."""
+    return change(run, Canary, 0.5)
+
+
+def to_active_half(run: str) -> Plan:
+    """Return the plan of change_status to Active, with half of the requests."""
+    return change(run, Active, 0.5)
+
+
+def to_new(run: str) -> Plan:
+    """Return the plan of change_status to New."""
+    return change(run, New, None)
+
+
 EFFECTS: list[tuple[str, Plan, dict[str, str], dict[str, ModelStatus]]] = [
     ("enable a New run", enable("d"), {"d": "10000", **REST}, {"a": Disabled, "b": Disabled}),
     ("enable a Disabled run", enable("e"), {"e": "10000", **REST}, {"a": Disabled, "b": Disabled}),
@@ -174,11 +189,7 @@ def unusable() -> State:
 
 
 @pytest.mark.parametrize(("run", "text"), UNUSABLE.items())
-@pytest.mark.parametrize(
-    "plan",
-    [enable, to_canary, lambda run: change(run, Canary, 0.5), lambda run: change(run, Active, 0.5)],
-    ids=["enable", "canary", "change_status to Canary", "change_status to Active"],
-)
+@pytest.mark.parametrize("plan", [enable, to_canary, to_canary_half, to_active_half])
 def test_a_run_that_cannot_serve_is_not_made_live(plan: Callable[[str], Plan], run: str, text: str) -> None:
     """Unknown, foreign, deleted, unfinished and revoked runs are refused, with the reason and what to do."""
     with pytest.raises(InvalidInputError) as refusal:
@@ -189,7 +200,7 @@ def test_a_run_that_cannot_serve_is_not_made_live(plan: Callable[[str], Plan], r
 
 
 @pytest.mark.parametrize("run", ["unknown", "elsewhere", "sibling", "foreign"])
-@pytest.mark.parametrize("plan", [disable, revoke, lambda run: change(run, New, None)])
+@pytest.mark.parametrize("plan", [disable, revoke, to_new])
 def test_a_run_of_another_place_is_not_taken_out(plan: Callable[[str], Plan], run: str) -> None:
     """Nothing can be done to a run that is not of this submodel."""
     with pytest.raises(InvalidInputError):
