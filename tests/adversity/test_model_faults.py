@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -24,39 +24,39 @@ REQUESTS = 14
 class CancellingTransport(FaultTransport):
     """Cancels `scope` when the request of this number is sent, or when it is answered."""
 
-    number = 0
-    answered = False
-    scope: anyio.CancelScope
+    def __init__(self, number: int, *, answered: bool) -> None:
+        super().__init__()
+        self.scope = anyio.CancelScope()
+        self._number = number
+        self._answered = answered
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send."""
-        hit = len(self.requests) + 1 == self.number
-        if hit and not self.answered:
+        hit = len(self.requests) + 1 == self._number
+        if hit and not self._answered:
             self.scope.cancel()
         response = await super().handle_async_request(request)
-        if hit and self.answered:
+        if hit and self._answered:
             self.scope.cancel()
         return response
 
 
 class Saver:
-    """Saves models through a transport, and looks through another client at what has become of them."""
+    """Saves a model through a transport, and looks through another client at what has become of it."""
 
-    def __init__(self, client: AsyncMlflowClient, transport: FaultTransport, other: AsyncMlflowClient) -> None:
+    def __init__(self, client: AsyncMlflowClient, other: AsyncMlflowClient, name: str) -> None:
         self.client = client
-        self.transport = transport
         self.other = other
-
-    async def save(self, name: str) -> saving.SavedFiles:
-        """Save a model as the first version of `name`, in an experiment of its own."""
-        self.experiment_id = await self.other.create_experiment(name)
         self.name = name
-        self.transport.forget()
+
+    async def save(self, model: object = None) -> saving.SavedFiles:
+        """Save a model as the first version of its name, in an experiment of its own."""
+        self.experiment_id = await self.other.create_experiment(self.name)
         return await saving.save(
             self.client,
-            classifier(),
+            model or classifier(),
             experiment_id=self.experiment_id,
-            registered_model_name=name,
+            registered_model_name=self.name,
             params={"a": "1"},
         )
 
@@ -74,10 +74,23 @@ class Saver:
 
 
 @asynccontextmanager
-async def saver_through(uri: str, transport: FaultTransport) -> AsyncIterator[Saver]:
+async def saver_through(transport: FaultTransport, uri: str, name: str) -> AsyncIterator[Saver]:
     """Give a saver for the server at `uri`."""
     async with httpx.AsyncClient(transport=transport) as http_client, AsyncMlflowClient(uri) as other:
-        yield Saver(AsyncMlflowClient(uri, http_client=http_client, clock=InstantClock()), transport, other)
+        yield Saver(AsyncMlflowClient(uri, http_client=http_client, clock=InstantClock()), other, name)
+
+
+async def for_each(numbers: range, check: Callable[[int], Awaitable[None]]) -> None:
+    """Do it with each number, a few at a time."""
+    limiter = anyio.CapacityLimiter(4)
+
+    async def one(number: int) -> None:
+        async with limiter:
+            await check(number)
+
+    async with anyio.create_task_group() as group:
+        for number in numbers:
+            group.start_soon(one, number)
 
 
 @pytest.fixture
@@ -99,14 +112,16 @@ async def test_a_save_cancelled_at_any_request_leaves_nothing_listed(
     server_uri: str, unique_name: str, answered: bool
 ) -> None:
     """Neither when a request is sent nor when its answer arrives; the run says that it was cancelled."""
-    transport = CancellingTransport()
-    transport.answered = answered
-    async with saver_through(server_uri, transport) as saver:
-        for transport.number in range(1, REQUESTS + 1):
-            with anyio.CancelScope() as transport.scope:
-                await saver.save(f"{unique_name}-{transport.number}")
+
+    async def check(number: int) -> None:
+        transport = CancellingTransport(number, answered=answered)
+        async with saver_through(transport, server_uri, f"{unique_name}-{number}") as saver:
+            with transport.scope:
+                await saver.save()
             assert transport.scope.cancelled_caught
             await saver.check_that_it_failed("cancelled")
+
+    await for_each(range(1, REQUESTS + 1), check)
 
 
 async def test_a_request_refused_by_the_server_leaves_nothing_listed(
@@ -114,39 +129,81 @@ async def test_a_request_refused_by_the_server_leaves_nothing_listed(
 ) -> None:
     """Whichever it is; the error is the server's, and the run has it as its reason."""
     refusal = {"error_code": "INVALID_PARAMETER_VALUE", "message": "refused by the test"}
-    transport = FaultTransport(lambda n, _: httpx.Response(400, json=refusal) if n == number else None)
-    async with saver_through(server_uri, transport) as saver:
-        for number in numbers:
+
+    async def check(number: int) -> None:
+        transport = FaultTransport(lambda n, _: httpx.Response(400, json=refusal) if n == number else None)
+        async with saver_through(transport, server_uri, f"{unique_name}-{number}") as saver:
             with pytest.raises(InvalidParameterError, match="refused by the test"):
-                await saver.save(f"{unique_name}-{number}")
+                await saver.save()
             if number == 1:
                 assert await saver.statuses() == []
             else:
                 await saver.check_that_it_failed("refused by the test")
 
+    await for_each(numbers, check)
+
 
 async def test_a_lost_answer_is_settled(server_uri: str, unique_name: str, numbers: range) -> None:
     """Whichever it is: the model is saved, once."""
-    transport = FaultTransport(lambda n, _: Fault.LOSE_ANSWER if n == number else None)
-    async with saver_through(server_uri, transport) as saver:
-        for number in numbers:
-            saved = await saver.save(f"{unique_name}-{number}")
+
+    async def check(number: int) -> None:
+        transport = FaultTransport(lambda n, _: Fault.LOSE_ANSWER if n == number else None)
+        async with saver_through(transport, server_uri, f"{unique_name}-{number}") as saver:
+            saved = await saver.save()
             assert await saver.statuses() == ["FINISHED"]
             versions = await saver.other.search_model_versions(f"name = '{saver.name}'")
             assert [(version.version, version.run_id) for version in versions] == [("1", saved.run_id)]
+
+    await for_each(numbers, check)
 
 
 async def test_a_server_that_fails_for_good_leaves_a_run_that_is_not_listed(
     server_uri: str, unique_name: str, numbers: range
 ) -> None:
     """From whichever request on; the error says what could not be cleaned up."""
-    transport = FaultTransport(lambda n, _: httpx.Response(503) if n >= number else None)
-    async with saver_through(server_uri, transport) as saver:
-        for number in numbers[1:]:
+
+    async def check(number: int) -> None:
+        transport = FaultTransport(lambda n, _: httpx.Response(503) if n >= number else None)
+        async with saver_through(transport, server_uri, f"{unique_name}-{number}") as saver:
             with pytest.raises(ServerError) as caught:
-                await saver.save(f"{unique_name}-{number}")
+                await saver.save()
             assert "may still be listed" in caught.value.__notes__[0]
             assert await saver.statuses() == ["RUNNING"]
+
+    await for_each(numbers[1:], check)
+
+
+@pytest.mark.parametrize("path", ["runs/outputs", "model-versions/create"])
+async def test_a_hiccup_is_settled_by_looking(server_uri: str, unique_name: str, path: str) -> None:
+    """When the server fails once without having done anything, and that can be seen, the request is made again."""
+    failed: list[int] = []
+
+    def script(number: int, request: httpx.Request) -> httpx.Response | None:
+        if request.url.path.endswith(path) and not failed:
+            failed.append(number)
+            return httpx.Response(503)
+        return None
+
+    async with saver_through(FaultTransport(script), server_uri, unique_name) as saver:
+        saved = await saver.save()
+        run = await saver.other.get_run(saved.run_id)
+        assert [made.model_id for made in run.outputs.model_outputs] == [saved.model_id]
+        assert len(await saver.other.search_model_versions(f"name = '{saver.name}'")) == 1
+    assert failed
+
+
+async def test_a_version_that_may_exist_is_not_made_twice(server_uri: str, unique_name: str) -> None:
+    """When the server fails and the version cannot be found, saving fails."""
+    async with saver_through(FaultTransport(), server_uri, unique_name) as saver:
+        await saver.other.create_registered_model(unique_name)
+    transport = FaultTransport(
+        lambda _, request: httpx.Response(503) if request.url.path.endswith("model-versions/create") else None
+    )
+    async with saver_through(transport, server_uri, unique_name) as saver:
+        with pytest.raises(ServerError):
+            await saver.save()
+        await saver.check_that_it_failed("503")
+    assert transport.lines.count("POST model-versions/create") == 1
 
 
 @pytest.mark.parametrize("fault", [Fault.DIE_BEFORE, Fault.DIE_AFTER])
@@ -154,11 +211,12 @@ async def test_a_killed_process_leaves_a_run_that_is_not_listed(
     server_uri: str, unique_name: str, numbers: range, fault: Fault
 ) -> None:
     """Whichever request was its last one, unless that had been the very last of saving."""
-    transport = FaultTransport(lambda n, _: None if n < number else fault if n == number else Fault.DIE_BEFORE)
-    async with saver_through(server_uri, transport) as saver:
-        for number in numbers:
+
+    async def check(number: int) -> None:
+        transport = FaultTransport(lambda n, _: None if n < number else fault if n == number else Fault.DIE_BEFORE)
+        async with saver_through(transport, server_uri, f"{unique_name}-{number}") as saver:
             with pytest.raises((KilledError, BaseExceptionGroup)):
-                await saver.save(f"{unique_name}-{number}")
+                await saver.save()
             if number == 1 and fault is Fault.DIE_BEFORE:
                 assert await saver.statuses() == []
             elif number == REQUESTS and fault is Fault.DIE_AFTER:
@@ -166,21 +224,23 @@ async def test_a_killed_process_leaves_a_run_that_is_not_listed(
             else:
                 assert await saver.statuses() == ["RUNNING"]
 
+    await for_each(numbers, check)
+
 
 async def test_a_first_save_makes_as_many_requests_as_these_tests_break(server_uri: str, unique_name: str) -> None:
     """No request is left out above."""
-    async with saver_through(server_uri, FaultTransport()) as saver:
-        await saver.save(unique_name)
-        assert len(saver.transport.requests) == REQUESTS
+    transport = FaultTransport()
+    async with saver_through(transport, server_uri, unique_name) as saver:
+        await saver.save()
+    assert len(transport.requests) == REQUESTS
 
 
 async def test_a_model_that_cannot_be_serialised_leaves_nothing_listed(server_uri: str, unique_name: str) -> None:
     """The error is a ModelError with its cause, and the run has it as its reason."""
-    async with saver_through(server_uri, FaultTransport()) as saver:
-        saver.experiment_id, saver.name = await saver.other.create_experiment(unique_name), unique_name
+    async with saver_through(FaultTransport(), server_uri, unique_name) as saver:
         model = classifier()
         model.unpicklable = (n for n in ())
         with pytest.raises(ModelError, match="cannot serialise a LogisticRegression") as caught:
-            await saving.save(saver.client, model, experiment_id=saver.experiment_id, registered_model_name=unique_name)
+            await saver.save(model)
         assert caught.value.__cause__ is not None
         await saver.check_that_it_failed("cannot serialise")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import anyio
 import anyio.to_thread
+import httpx
 import pytest
 
 from mlflow_utilities import AsyncMlflowClient, InvalidInputError
@@ -18,6 +20,13 @@ from support.transports import faulty_client
 pytestmark = pytest.mark.anyio
 
 FILES = ["conda.yaml", "model.pkl", "python_env.yaml", "requirements.txt"]
+
+
+@pytest.fixture
+async def client(server_uri: str) -> AsyncIterator[AsyncMlflowClient]:
+    """Give a client; which HTTP library it has makes no difference here."""
+    async with AsyncMlflowClient(server_uri) as client:
+        yield client
 
 
 def doubling() -> object:
@@ -52,10 +61,9 @@ def locations(saved: SavedFiles) -> list[str]:
 
 @pytest.mark.parametrize(("make", "expected"), [(classifier, [0, 0, 1, 1]), (doubling, [0.0, 2.0, 4.0, 6.0])])
 async def test_a_model_is_loaded_by_each_of_its_addresses(
-    server_uri: str, unique_name: str, tmp_path: Path, make: Any, expected: list[float]
+    client: AsyncMlflowClient, unique_name: str, tmp_path: Path, make: Any, expected: list[float]
 ) -> None:
     """By this package and by MLflow's own client, and predicts as the original."""
-    client = AsyncMlflowClient(server_uri)
     experiment_id = await client.create_experiment(unique_name)
     saved = await save(client, make(), experiment_id=experiment_id, registered_model_name=unique_name)
     assert (saved.model_id is not None) == await is_3x(client)
@@ -67,7 +75,6 @@ async def test_a_model_is_loaded_by_each_of_its_addresses(
         assert type(loaded).__name__ == "LogisticRegression"
         as_pyfunc = await load(client, saved.model_uri, cache_dir=tmp_path, flavors=["pyfunc"])
         assert type(as_pyfunc).__name__ == "PyFuncModel"
-    await client.aclose()
 
 
 async def test_a_saved_model_has_its_params_metrics_and_tags(client: AsyncMlflowClient, unique_name: str) -> None:
@@ -130,6 +137,27 @@ async def test_requests_of_saving_and_loading_are_as_few_as_can_be(
         transport.forget()
         await load(client, saved.model_uri, cache_dir=tmp_path)
         assert transport.lines == ([] if logged_models else ["GET runs/get", "POST logged-models/search"])
+
+
+async def test_a_server_without_logged_models_is_asked_for_them_once(
+    server_uri: str, unique_name: str, tmp_path: Path
+) -> None:
+    """The files then go to the run, where MLflow's client looks for them."""
+
+    def old(_: int, request: httpx.Request) -> httpx.Response | None:
+        return httpx.Response(404, html="<h1>Not Found</h1>") if "logged-models" in request.url.path else None
+
+    async with faulty_client(server_uri, old) as (client, transport):
+        experiment_id = await client.create_experiment(unique_name)
+        model = classifier()
+        for _ in range(2):
+            saved = await save(client, model, experiment_id=experiment_id, registered_model_name=unique_name)
+        assert transport.lines.count("POST mlflow/logged-models") == 1
+        assert (saved.model_id, saved.model_uri) == (None, f"runs:/{saved.run_id}/model")
+        for location in locations(saved):
+            assert list((await load(client, location, cache_dir=tmp_path)).predict(DATA)) == [0, 0, 1, 1]
+    predicted = await anyio.to_thread.run_sync(predict_with_mlflow, server_uri, saved.model_uri)
+    assert predicted == [0, 0, 1, 1]
 
 
 async def test_two_saves_at_once_make_two_versions(client: AsyncMlflowClient, unique_name: str) -> None:

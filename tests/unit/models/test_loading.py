@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from mlflow_utilities import ArtifactError, AsyncMlflowClient, InvalidInputError, MissingDependencyError, ModelError
-from mlflow_utilities.models.flavors import serialise
+from mlflow_utilities.models.flavors import resolve_flavor, serialise
 from mlflow_utilities.models.loading import load
 from mlflow_utilities.models.mlmodel import read_flavors
 from mlflow_utilities.models.native import load_native
@@ -94,6 +94,19 @@ async def test_a_flavor_that_needs_mlflow_names_the_extra(
     """As a MissingDependencyError."""
     write_model(tmp_path / "m", "flavors:\n  python_function: {loader_module: x}\n")
     with pytest.raises(MissingDependencyError, match=r'flavors python_function \(pip install "mlflow-utilities'):
+        await load(offline, str(tmp_path / "m"))
+
+
+async def test_without_mlflow_nothing_can_be_saved(without_mlflow: None) -> None:
+    """The extra that installs it is named."""
+    with pytest.raises(MissingDependencyError, match=r'pip install "mlflow-utilities\[mlflow\]"'):
+        resolve_flavor(print)
+
+
+async def test_a_library_that_mlflow_needs_for_the_flavor_is_named(offline: AsyncMlflowClient, tmp_path: Path) -> None:
+    """As a MissingDependencyError."""
+    write_model(tmp_path / "m", "flavors:\n  keras: {}\n")
+    with pytest.raises(MissingDependencyError, match="keras is needed to load"):
         await load(offline, str(tmp_path / "m"))
 
 
