@@ -26,7 +26,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 __all__ = ["TIMEOUT", "Facts", "Model", "Outcome", "Process", "Request", "Script", "explore", "process"]
 
@@ -207,6 +207,7 @@ def _trace(came_from: dict[World, tuple[World, tuple[Any, ...]] | None], world: 
 
 def _shown(part: Any) -> str:
     if isinstance(part, tuple):
-        return f"({', '.join(map(_shown, part))})"
+        parts = cast("tuple[Any, ...]", part)
+        return f"({', '.join(map(_shown, parts))})"
     text = str(part)
     return text if len(text) < 40 else f"{text[:12]}.."

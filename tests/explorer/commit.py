@@ -128,7 +128,8 @@ def fill(me: Writer, claim: Claim, run: str) -> Script:
         yield ("claim", run, slot_key(claim.number - 1), claim.current)
         return point, (me, claim, run)
     yield ("claim", run, slot_key(claim.number), claim.value)
-    if dict((yield ("get-run", run)) or ()).get(slot_key(claim.number)) != claim.value:
+    params: Params | None = yield ("get-run", run)
+    if (slot_key(claim.number), claim.value) not in (params or ()):
         return fill, (me, claim, run)
     return point, (me, claim, run)
 
