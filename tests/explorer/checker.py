@@ -26,7 +26,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 __all__ = ["TIMEOUT", "Facts", "Model", "Outcome", "Process", "Request", "Script", "explore", "process"]
 
@@ -205,9 +205,8 @@ def _trace(came_from: dict[World, tuple[World, tuple[Any, ...]] | None], world: 
     return tuple(reversed(steps))
 
 
-def _shown(part: Any) -> str:
+def _shown(part: str | int | tuple[Any, ...] | None) -> str:
     if isinstance(part, tuple):
-        parts = cast("tuple[Any, ...]", part)
-        return f"({', '.join(map(_shown, parts))})"
+        return f"({', '.join(map(_shown, part))})"
     text = str(part)
     return text if len(text) < 40 else f"{text[:12]}.."
