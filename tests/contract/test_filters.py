@@ -95,6 +95,7 @@ async def test_each_comparison_of_runs(client: AsyncMlflowClient, unique_name: s
     await client.log_inputs(ids["b"], [data])
     await client.set_terminated(ids["c"], "FINISHED")
     loss, team, start = Metric("loss/train"), Tag("team"), Attribute("start_time")
+    besides = start > 0 if is_2x else loss > 0  # servers 2.x answer 503 to datasets together with metrics
 
     expected: list[tuple[Filter, str]] = [
         (Filter(), "abc"),
@@ -126,7 +127,7 @@ async def test_each_comparison_of_runs(client: AsyncMlflowClient, unique_name: s
         (Attribute("end_time") > 0, "c"),
         (Dataset("name") == "iris", "b"),
         (Dataset("digest").in_(["d1", "d2"]), "b"),
-        (Dataset("context").like("tr%") & (loss > 0), "b"),
+        (Dataset("context").like("tr%") & besides, "b"),
         (Dataset("name") != "iris", ""),
     ]
     for wanted, names in expected:
