@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import tempfile
 import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
@@ -17,7 +18,8 @@ T = TypeVar("T")
 class Folder:
     """A directory made by the thread that fills it, and removed by whoever is last: that thread or `remove`.
 
-    So nothing is left even when an event loop gives up on the thread while it writes.
+    So nothing is left even when an event loop gives up on the thread while it writes. A folder that is forgotten, or
+    still there when the interpreter ends, is removed, too.
     """
 
     def __init__(self) -> None:
@@ -25,6 +27,7 @@ class Folder:
         self._writing = False
         self._removed = False
         self._root: Path | None = None
+        self._delete: Callable[[], object]
 
     @property
     def path(self) -> Path:
@@ -39,6 +42,7 @@ class Folder:
                 raise RuntimeError("the directory was removed before it was filled")
             self._writing = True
             self._root = Path(tempfile.mkdtemp(prefix="mlflow-utilities-"))
+            self._delete = weakref.finalize(self, shutil.rmtree, self._root, ignore_errors=True)
         try:
             return write(self.path)
         finally:
@@ -52,10 +56,6 @@ class Folder:
         """Remove the directory, or let the thread do it that still writes."""
         with self._lock:
             self._removed = True
-            if self._writing:
+            if self._writing or self._root is None:
                 return
         self._delete()
-
-    def _delete(self) -> None:
-        if self._root is not None:
-            shutil.rmtree(self._root, ignore_errors=True)

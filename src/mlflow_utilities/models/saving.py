@@ -128,14 +128,15 @@ async def save(
     folder = Folder()
     try:
         return await _save(client, order, folder, progress)
-    except GeneratorExit:
+    except GeneratorExit:  # nothing can be awaited any more; the folder goes when nobody refers to it
         raise
     except BaseException as error:
-        await undo(client, progress, error)
+        try:
+            await undo(client, progress, error)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await in_file_thread(folder.remove)
         raise
-    finally:
-        with anyio.CancelScope(shield=True):
-            await in_file_thread(folder.remove)
 
 
 def _check(
@@ -188,6 +189,7 @@ async def _save(client: AsyncMlflowClient, order: _Order, folder: Folder, progre
 
     await _together(write, log)
     await client.upload_artifacts(place.location, folder.path)
+    await in_file_thread(folder.remove)
     if place.model_id is None:
         body = {"run_id": run_id, "model_json": model_json[0]}
         await client.request("POST", "runs/log-model", json=body, safety=Safety.IDEMPOTENT)

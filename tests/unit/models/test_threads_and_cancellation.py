@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from pathlib import Path
 
@@ -140,4 +141,15 @@ def test_a_folder_that_was_removed_is_not_filled(tmp_path: Path) -> None:
     folder.remove()
     with temporary_files_in(tmp_path), pytest.raises(RuntimeError, match="removed"):
         folder.fill(lambda path: path.mkdir())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_forgotten_is_removed(tmp_path: Path) -> None:
+    """As when an event loop ends in the middle of a save."""
+    with temporary_files_in(tmp_path):
+        folder = Folder()
+        folder.fill(lambda path: path.mkdir())
+    assert len(list(tmp_path.iterdir())) == 1
+    del folder
+    gc.collect()
     assert list(tmp_path.iterdir()) == []
