@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from enum import Enum
 
 import httpx
@@ -42,7 +42,7 @@ class FaultTransport(httpx.AsyncBaseTransport):
     def __init__(self, script: Script = _no_fault) -> None:
         self.script = script
         self.requests: list[httpx.Request] = []
-        self._inner = httpx.AsyncHTTPTransport(limits=httpx.Limits(keepalive_expiry=1.5))
+        self._inner = httpx.AsyncHTTPTransport(verify=False, limits=httpx.Limits(keepalive_expiry=1.5))
 
     def forget(self) -> None:
         """Count from the beginning."""
@@ -80,7 +80,7 @@ class FaultTransport(httpx.AsyncBaseTransport):
 @contextlib.asynccontextmanager
 async def faulty_client(
     uri: str, script: Script = _no_fault, **options: object
-) -> AsyncIterator[tuple[AsyncMlflowClient, FaultTransport]]:
+) -> AsyncGenerator[tuple[AsyncMlflowClient, FaultTransport]]:
     """Give a client whose requests are counted and fail as `script` says, and its transport."""
     transport = FaultTransport(script)
     async with httpx.AsyncClient(transport=transport) as http_client:

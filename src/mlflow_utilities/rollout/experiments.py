@@ -6,7 +6,7 @@ import unicodedata
 from typing import TYPE_CHECKING, cast
 
 from mlflow_utilities.client import AsyncMlflowClient
-from mlflow_utilities.errors import InvalidInputError, NotFoundError
+from mlflow_utilities.errors import InvalidInputError, InvalidParameterError, NotFoundError
 from mlflow_utilities.rollout.reader import Ledger, ModelExperiment
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ async def _look_up(client: AsyncMlflowClient, experiment_id: str | None, experim
     if experiment_id is not None:
         try:
             found = await client.get_experiment(experiment_id)
-        except NotFoundError as error:
+        except (NotFoundError, InvalidParameterError) as error:
             raise InvalidInputError(
                 f"there is no experiment {experiment_id!r}", hint="search_experiments shows those there are"
             ) from error
