@@ -10,12 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from local_server import run_server
 from support.postgres import run_postgres
 
 if TYPE_CHECKING:
     from mlflow_utilities import AsyncMlflowClient
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("tests", deadline=None)
+settings.load_profile("tests")
 
 
 @pytest.fixture(params=["asyncio", "trio"])
