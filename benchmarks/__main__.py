@@ -9,13 +9,18 @@ import platform
 import statistics
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
+from local_server import run_server
 
 RESULTS = Path(__file__).parent / "results" / "latest.json"
 ROUNDS = 5
 CASES = {
     "start": ("import and construct a client", ["httpx", "httpx2", "imports", "MlflowClient"]),
     "call": ("one small call, decoded", ["httpx", "httpx2", "raw httpx", "raw httpx2", "MlflowClient"]),
+    "live": ("one small call on a real MLflow server", ["httpx", "httpx2", "raw httpx", "raw httpx2", "MlflowClient"]),
     "page": ("fetch and decode 1,000 runs", ["httpx", "httpx2", "MlflowClient"]),
 }
 NAMES = {"httpx": "this SDK on httpx", "httpx2": "this SDK on httpx2", "imports": "import httpx, pydantic, anyio"}
@@ -50,7 +55,11 @@ def main() -> None:
     try:
         assert stub.stdout is not None
         uri = stub.stdout.readline().strip()
-        results = {case: run_case(case, contenders, uri) for case, (_, contenders) in CASES.items()}
+        with tempfile.TemporaryDirectory() as folder, run_server(Path(folder)) as server:
+            results = {
+                case: run_case(case, contenders, server if case == "live" else uri)
+                for case, (_, contenders) in CASES.items()
+            }
     finally:
         stub.terminate()
         stub.wait(10)

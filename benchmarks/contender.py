@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 CALLS = 300
+LIVE_CALLS = 60
 PAGES = 5
 
 
@@ -51,35 +52,41 @@ async def repeated_async(work: Callable[[], Awaitable[Any]], times: int) -> list
     return found
 
 
-def calls(contender: str, uri: str, *, page: bool) -> list[float]:
-    """Return the seconds of each call: one small run, or a page of 1,000 runs decoded."""
-    times = PAGES if page else CALLS
+def calls(contender: str, uri: str, case: str) -> list[float]:
+    """Return the seconds of each call: a small run or experiment, or a page of 1,000 runs decoded."""
+    times = {"page": PAGES, "live": LIVE_CALLS}.get(case, CALLS)
     if contender == "MlflowClient":
         from mlflow import MlflowClient
 
         official = MlflowClient(uri)
-        work = (lambda: official.search_runs(["1"])) if page else (lambda: official.get_run("1"))
+        works: dict[str, Callable[[], Any]] = {
+            "page": lambda: official.search_runs(["1"]),
+            "live": lambda: official.get_experiment("0"),
+            "call": lambda: official.get_run("1"),
+        }
+        work = works[case]
         work()
         return repeated(work, times)
     import anyio
 
     if contender.startswith("raw"):
-        return anyio.run(_raw, contender.partition(" ")[2], uri, times)
-    return anyio.run(_own, contender, uri, times, page)
+        return anyio.run(_raw, contender.partition(" ")[2], uri, times, case)
+    return anyio.run(_own, contender, uri, times, case)
 
 
-async def _raw(library: str, uri: str, times: int) -> list[float]:
+async def _raw(library: str, uri: str, times: int, case: str) -> list[float]:
     module: Any = __import__(library)
+    path = "experiments/get?experiment_id=0" if case == "live" else "runs/get?run_id=1"
     async with module.AsyncClient(base_url=uri) as client:
 
         async def work() -> None:
-            (await client.get("/api/2.0/mlflow/runs/get", params={"run_id": "1"})).json()
+            (await client.get(f"/api/2.0/mlflow/{path}")).json()
 
         await work()
         return await repeated_async(work, times)
 
 
-async def _own(library: str, uri: str, times: int, page: bool) -> list[float]:
+async def _own(library: str, uri: str, times: int, case: str) -> list[float]:
     from mlflow_utilities import AsyncMlflowClient
 
     async with AsyncMlflowClient(uri, http_library=library) as client:
@@ -91,8 +98,12 @@ async def _own(library: str, uri: str, times: int, page: bool) -> list[float]:
             async for _ in client.iter_runs(["1"]):
                 pass
 
-        await one()
-        return await repeated_async(many if page else one, times)
+        async def live() -> None:
+            await client.get_experiment("0")
+
+        work = {"page": many, "live": live, "call": one}[case]
+        await work()
+        return await repeated_async(work, times)
 
 
 def main() -> None:
@@ -103,7 +114,7 @@ def main() -> None:
         start(contender, uri)
         seconds = [time.perf_counter() - begin]
     else:
-        seconds = calls(contender, uri, page=case == "page")
+        seconds = calls(contender, uri, case)
     print(json.dumps(seconds))
 
 
