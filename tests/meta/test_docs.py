@@ -25,10 +25,14 @@ def snippets(page: Path) -> list[str]:
 async def run_snippets(page: Path, names: dict[str, Any]) -> None:
     """Run the examples of a page one after the other, as one session with `await` at the top level."""
     for source in snippets(page):
-        code = compile(source, str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-        outcome = eval(code, names)
-        if inspect.iscoroutine(outcome):
-            await outcome
+        await run_source(source, page, names)
+
+
+async def run_source(source: str, page: Path, names: dict[str, Any]) -> None:
+    """Run one example with `await` at the top level."""
+    outcome = eval(compile(source, str(page), "exec", flags=ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), names)
+    if inspect.iscoroutine(outcome):
+        await outcome
 
 
 def small_model() -> Any:
@@ -95,6 +99,22 @@ async def test_the_filter_page_runs(fresh: AsyncMlflowClient, unique_name: str) 
     experiment = await fresh.create_experiment(unique_name)
 
     await run_snippets(DOCS / "how-to" / "filters.md", {"client": fresh, "experiment_id": experiment})
+
+
+@pytest.mark.anyio
+async def test_the_saving_page_runs(fresh: AsyncMlflowClient) -> None:
+    """Every example of the page on saving and loading works against a real server, in order."""
+    await run_snippets(DOCS / "how-to" / "save-and-load.md", {"client": fresh, "model": small_model(), "data": [[3.0]]})
+
+
+@pytest.mark.anyio
+async def test_the_porting_page_runs(fresh: AsyncMlflowClient, unique_name: str) -> None:
+    """Each example of the page on moving over works against a real server, the address aside."""
+    experiment = await fresh.create_experiment(unique_name)
+    page = DOCS / "how-to" / "porting.md"
+    for text in snippets(page):
+        source = text.replace("http://127.0.0.1:5000", fresh.tracking_uri)
+        await run_source(source, page, {"client": fresh, "experiment_id": experiment})
 
 
 @pytest.mark.parametrize("page", [README, DOCS / "index.md"], ids=["README", "index"])
