@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mlflow_utilities.client import AsyncMlflowClient
+from mlflow_utilities.errors import InvalidInputError, LedgerCorruptError
 from mlflow_utilities.mlflow_api.calls import opened
 from mlflow_utilities.models import loading
 from mlflow_utilities.rollout.document import Burnt, Document
@@ -198,7 +199,7 @@ def _entry_fields(document: Document) -> dict[str, Any]:
     return {
         "generation": document.generation,
         "live": tuple(
-            LiveRun(entry.run, Version.parse(version), entry.status, fraction_of(entry))
+            LiveRun(entry.run, _version_of(version), entry.status, fraction_of(entry))
             for version, entries in document.live.items()
             for entry in entries
         ),
@@ -209,3 +210,12 @@ def _entry_fields(document: Document) -> dict[str, Any]:
         "at": document.at,
         "restores": document.restores,
     }
+
+
+def _version_of(key: str) -> Version:
+    try:
+        return Version.parse(key)
+    except InvalidInputError as error:
+        raise LedgerCorruptError(
+            f"the rollout has runs of {key!r}, which is not a semantic version", hint="something else wrote it"
+        ) from error

@@ -138,19 +138,11 @@ def serialise(
 ) -> str:
     """Write the files of `model` into the new directory `directory`, without any request to a server.
 
-    Args:
-        model: the object to be saved.
-        flavor: what `resolve_flavor` returned.
-        directory: where to write; blocks until everything is there.
-        run_id: run that the MLmodel file names.
-        model_id: logged model that it names, None on servers 2.x.
-        artifact_path: where the files will lie.
-        options: further arguments of `mlflow.<flavor>.save_model`. Without `pip_requirements` or `conda_env` the
-            flavor's own packages are pinned: MLflow would load the model in another process to find out. Without
-            `serialization_format` it is "cloudpickle", which every MLflow client reads and which takes any class.
-
-    Returns:
-        The model as JSON, as `runs/log-model` takes it.
+    `flavor` is what `resolve_flavor` returned; the MLmodel file names `run_id`, `model_id` (None on servers 2.x) and
+    `artifact_path`, where the files will lie. `options` are further arguments of `mlflow.<flavor>.save_model`: without
+    `pip_requirements` or `conda_env` the flavor's own packages are pinned, since MLflow would load the model in another
+    process to find out; without `serialization_format` it is "cloudpickle", which every MLflow client reads and which
+    takes any class. Blocks; returns the model as JSON, as `runs/log-model` takes it.
 
     Raises:
         ModelError: mlflow cannot serialise it; the cause says why.

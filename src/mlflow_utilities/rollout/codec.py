@@ -173,7 +173,7 @@ def _text(fields: dict[str, Any], name: str) -> str:
 def _list(value: object, name: str) -> list[Any]:
     if not isinstance(value, list):
         raise _InvalidError(f"{name} is not a list")
-    return cast("list[Any]", value)
+    return [*value]  # pyright: ignore[reportUnknownVariableType]
 
 
 def _entry(value: object) -> dict[str, Any]:

@@ -59,6 +59,19 @@ async def resolve_experiment(
         InvalidInputError: there is none, it is deleted, or id and name are of two experiments.
 
     """
+    return await _resolve(client, experiment_id, experiment_name, create=False)
+
+
+async def resolve_or_create(
+    client: AsyncMlflowClient, experiment_id: str | None, experiment_name: str | None
+) -> ModelExperiment:
+    """Return the experiment likewise; one that is only named and does not exist is created."""
+    return await _resolve(client, experiment_id, experiment_name, create=True)
+
+
+async def _resolve(
+    client: AsyncMlflowClient, experiment_id: str | None, experiment_name: str | None, *, create: bool
+) -> ModelExperiment:
     check_names(experiment_id, experiment_name, None)
     known = cast(
         "dict[tuple[str | None, str | None], tuple[float, ModelExperiment]]",
@@ -68,22 +81,15 @@ async def resolve_experiment(
     now = client.clock.monotonic()
     if key in known and now - known[key][0] < _REMEMBERED:
         return known[key][1]
-    found = await _look_up(client, experiment_id, experiment_name)
+    found = await _look_up(client, experiment_id, experiment_name, create=create)
     experiment = ModelExperiment(found.experiment_id, found.name, found.creation_time)
     known[key] = (now, experiment)
     return experiment
 
 
-async def resolve_or_create(
-    client: AsyncMlflowClient, experiment_id: str | None, experiment_name: str | None
-) -> ModelExperiment:
-    """Return the experiment; one that is only named and does not exist is created."""
-    if experiment_id is None and experiment_name is not None:
-        await client.get_or_create_experiment(experiment_name)
-    return await resolve_experiment(client, experiment_id, experiment_name)
-
-
-async def _look_up(client: AsyncMlflowClient, experiment_id: str | None, experiment_name: str | None) -> Experiment:
+async def _look_up(
+    client: AsyncMlflowClient, experiment_id: str | None, experiment_name: str | None, *, create: bool
+) -> Experiment:
     if experiment_id is not None:
         try:
             found = await client.get_experiment(experiment_id)
@@ -98,7 +104,8 @@ async def _look_up(client: AsyncMlflowClient, experiment_id: str | None, experim
             )
     else:
         assert experiment_name is not None
-        by_name = await client.get_experiment_by_name(experiment_name)
+        look = client.get_or_create_experiment if create else client.get_experiment_by_name
+        by_name = await look(experiment_name)
         if by_name is None:
             raise InvalidInputError(
                 f"there is no experiment {experiment_name!r}", hint="search_experiments shows those there are"

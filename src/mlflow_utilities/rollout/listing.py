@@ -88,7 +88,7 @@ async def _read(client: AsyncMlflowClient, ledger: Ledger, document: Document | 
 def _may_match(versions: VersionRange, key: str) -> bool:
     """Whether a version may be among those wanted; "latest" is decided when all of them are known."""
     exact = versions.exact
-    return exact is None or exact == Version.parse(key)
+    return exact is None or exact.without_build == key
 
 
 async def submodel_runs(
