@@ -29,14 +29,21 @@ def anyio_backend(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(scope="session")
+def model_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give a model cache of this run, so that the user's own is left alone."""
+    return tmp_path_factory.mktemp("model-cache")
+
+
 @pytest.fixture(autouse=True)
-def clean_environ() -> Iterator[None]:
+def clean_environ(model_cache: Path) -> Iterator[None]:
     """Start each test without MLflow's settings of the machine, and undo what it sets."""
     before = dict(os.environ)
     for name in [
         name for name in os.environ if name.startswith(("MLFLOW_TRACKING", "MLFLOW_HTTP", "MLFLOW_WORKSPACE"))
     ]:
         del os.environ[name]
+    os.environ["MLFLOW_UTILITIES_CACHE_DIR"] = str(model_cache)
     yield
     os.environ.clear()
     os.environ.update(before)

@@ -11,6 +11,8 @@ from mlflow_utilities.errors import (
     LedgerCorruptError,
     LedgerTruncatedError,
     MlflowUtilitiesError,
+    NotFoundError,
+    RolloutError,
     RolloutTooLargeError,
 )
 from mlflow_utilities.rollout.calls import read_run
@@ -111,10 +113,7 @@ async def _by_pointer(
     )
     run_id = created.info.run_id
     await claim(client, run_id, key, value, document.op)
-    found = params_of(await read_run(client, run_id, fresh=True)).get(key, "")
-    if found != value:
-        await _best_effort(client.delete_run(run_id))
-        _check_kept(run_id, key, value, found)
+    await _check_stored(client, run_id, key, value)
     pointer = Pointer(run_id, secrets.token_hex(8))
     source = tip.run_id or control.index_run
     source_key = index_key(ledger.submodel) if tip.at_index else key
@@ -126,6 +125,26 @@ async def _by_pointer(
     if not tip.at_index:
         await _best_effort(client.set_terminated(source))
     return Written(won=True)
+
+
+async def _check_stored(client: AsyncMlflowClient, run_id: str, key: str, value: str) -> None:
+    """See that the new run holds exactly what it was given, before anything points to it."""
+    for pause in _LOOKS:
+        if pause:
+            await client.clock.sleep(pause)
+        try:
+            found = params_of(await read_run(client, run_id, fresh=True)).get(key)
+        except NotFoundError:
+            found = None
+        if found == value:
+            return
+        if found is not None:
+            await _best_effort(client.delete_run(run_id))
+            _check_kept(run_id, key, value, found)
+    raise RolloutError(
+        f"run {run_id} is not visible yet: is this a read replica that lags behind?",
+        hint="nothing was committed; make the same call again",
+    )
 
 
 async def _best_effort(call: Awaitable[None]) -> None:
