@@ -77,4 +77,4 @@ bench: $(READY)
 clean:
 	rm -rf $(VENV) $(VENV_2X) site .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
-COVERAGE_FLOOR := 80
+COVERAGE_FLOOR := 95

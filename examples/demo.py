@@ -156,4 +156,5 @@ if __name__ == "__main__":
     logging.getLogger("mlflow").setLevel(logging.ERROR)
     os.environ["MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR"] = "false"
     with tempfile.TemporaryDirectory() as folder, run_server(Path(folder)) as server:
+        os.environ["MLFLOW_UTILITIES_CACHE_DIR"] = f"{folder}/cache"
         anyio.run(main, server)
