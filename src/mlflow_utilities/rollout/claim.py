@@ -15,6 +15,7 @@ from mlflow_utilities.errors import (
     MlflowTimeoutError,
     MlflowUtilitiesError,
     NotFoundError,
+    ProtocolError,
     RateLimitedError,
     RolloutOutcomeUnknownError,
     ServerError,
@@ -73,7 +74,7 @@ async def claim(
                     if lost_answer:
                         raise _unknown(run_id, key, value, op) from error
                     if type(error) is NotFoundError:
-                        raise LedgerMissingError(f"run {run_id} of the ledger was removed for good") from error
+                        raise _missing(run_id) from error
                     raise
             else:
                 lost_answer = True
@@ -90,7 +91,8 @@ def _may_be_stored(error: MlflowUtilitiesError) -> bool:
     """Whether the server may have stored the value, or may still do so."""
     if isinstance(error, MlflowConnectionError | MlflowTimeoutError):
         return error.sent
-    return isinstance(error, ServerError | RateLimitedError) or (
+    # An answer that cannot be read may come from something between, after the server did it.
+    return isinstance(error, ServerError | RateLimitedError | ProtocolError) or (
         isinstance(error, MlflowApiError) and error.status == 408
     )
 
@@ -100,6 +102,12 @@ def _passes(error: MlflowUtilitiesError) -> bool:
     if isinstance(error, MlflowConnectionError):
         return not error.permanent
     return isinstance(error, BadRequestError | MlflowTimeoutError)
+
+
+def _missing(run_id: str) -> LedgerMissingError:
+    return LedgerMissingError(
+        f"run {run_id} of the ledger was removed for good", hint="reconcile(rebuild=True) begins a new ledger"
+    )
 
 
 def _unknown(run_id: str, key: str, value: str, op: str) -> RolloutOutcomeUnknownError:
@@ -120,13 +128,18 @@ async def _look(
     for pause in _LOOKS:
         if pause:
             await client.clock.sleep(pause)
-        raw = await read_run(client, run_id, fresh=True)
+        try:
+            raw = await read_run(client, run_id, fresh=True)
+        except NotFoundError as error:
+            raise _missing(run_id) from error
         found = params_of(raw).get(key)
         if found is not None:
             return Claim.WON if found == value else Claim.LOST
-        if raw.get("info", {}).get("lifecycle_stage") == "deleted":
+        info = raw.get("info", {})
+        if info.get("lifecycle_stage") == "deleted":
+            experiment = str(info.get("experiment_id", ""))
             raise LedgerDeletedError(
                 f"run {run_id} of the ledger is deleted",
-                hint=f"restore_run({run_id!r}), or restore_experiment when its experiment is deleted",
+                hint=f"restore_run({run_id!r}), or restore_experiment({experiment!r}) when all of it is deleted",
             ) from refusal
     return None

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 from enum import Enum
 
 from mlflow_utilities.client import AsyncMlflowClient
-from mlflow_utilities.errors import LedgerMissingError, LedgerNewerFormatError, RolloutError
+from mlflow_utilities.errors import LedgerNewerFormatError, RolloutError
 from mlflow_utilities.rollout.adoption import live_states
 from mlflow_utilities.rollout.document import Document
 from mlflow_utilities.rollout.draft import State, changed_runs, is_fulfilled
 from mlflow_utilities.rollout.election import elect
 from mlflow_utilities.rollout.facts import RunFacts
-from mlflow_utilities.rollout.listing import submodel_runs
+from mlflow_utilities.rollout.listing import check_not_lost, is_ahead, submodel_runs
 from mlflow_utilities.rollout.projection import is_confirmed, project, project_off, stale_live
 from mlflow_utilities.rollout.reader import Control, Ledger, Tip
 from mlflow_utilities.rollout.rounds import (
@@ -96,9 +96,10 @@ async def _round(work: Work, tip: Tip) -> Outcome | _Again:
     adoption = adopted_document(work.client, legacy, tip.next_slot, work.options)
     document = adoption[0] if adoption else tip.document
     state = await work.state(document)
-    if _is_ahead(state, tip.document) and work.lags < _LAGS:
+    read = [*state.runs.values(), *legacy]
+    if is_ahead(read, tip.document) and work.lags < _LAGS:
         return _Again.LAG
-    _check_not_lost(state, tip.document)
+    check_not_lost(read, tip.document)
     behind = work.is_behind(tip.document)
     work.check_conflict(document)
     change = work.wish.plan(state)
@@ -127,7 +128,7 @@ async def _write(work: Work, control: Control, tip: Tip, document: Document, sta
     written = await write(work.client, work.ledger, control, tip, document)
     if not written.won:
         return _Again.LOST
-    work.ledger.document = document
+    work.ledger.learn(document)
     work.warnings.extend(written.warnings)
     changed = {**stale_live(document, state.runs), **changed_runs(tip.document, document)}
     failed = await project(work.client, document.generation, changed)
@@ -179,19 +180,6 @@ async def _confirm(work: Work, document: Document, state: State) -> None:
     work.ledger.confirmed.update((entry.run, entry.generation) for entry in seen)
     rest = [entry for entry in pending if entry not in seen]
     work.ledger.confirmed.update(await project_off(work.client, rest))
-
-
-def _is_ahead(state: State, document: Document | None) -> bool:
-    return any(facts.step > _generation(document) for facts in state.runs.values())
-
-
-def _check_not_lost(state: State, document: Document | None) -> None:
-    shown = max((facts.step for facts in state.runs.values()), default=0)
-    if document is None and shown:
-        raise LedgerMissingError(
-            f"runs show generation {shown} of a rollout, and there is no ledger: was its control experiment renamed?",
-            hint="give it its name back, or let reconcile(rebuild=True) begin a new ledger from what the runs show",
-        )
 
 
 def _generation(document: Document | None) -> int:

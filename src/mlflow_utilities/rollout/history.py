@@ -8,10 +8,11 @@ from mlflow_utilities.client import AsyncMlflowClient
 from mlflow_utilities.errors import InvalidInputError, LedgerCorruptError, LedgerMissingError, NotFoundError
 from mlflow_utilities.rollout.calls import read_run
 from mlflow_utilities.rollout.chain import read_index, read_slots
-from mlflow_utilities.rollout.document import Document, Pointer, SlotValue
+from mlflow_utilities.rollout.document import Document, Pointer, SlotValue, index_key, slot_key
+from mlflow_utilities.rollout.names import Hint
 from mlflow_utilities.rollout.reader import Control, Ledger, find_control, params_of
 
-__all__ = ["Slot", "generation_before", "newest", "read_chain"]
+__all__ = ["Slot", "generation_before", "newest", "read_chain", "read_hops"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,22 +33,27 @@ async def read_chain(client: AsyncMlflowClient, ledger: Ledger, control: Control
 
     """
     control = control or ledger.control or await find_control(client, ledger.experiment)
-    if control is None:
-        return []
-    run_id = control.index_run
+    return [] if control is None else (await read_hops(client, ledger, control))[0]
+
+
+async def read_hops(client: AsyncMlflowClient, ledger: Ledger, control: Control) -> tuple[list[Slot], Hint | None]:
+    """Return likewise, and the last pointer of the chain."""
+    run_id, key = control.index_run, index_key(ledger.submodel)
     first = read_index(params_of(await _run(client, run_id)), ledger.submodel)
     found: list[Slot] = []
     seen = {run_id}
+    hint: Hint | None = None
     pointer = first if isinstance(first, Pointer) else None
     while pointer is not None:
+        hint = Hint(run_id, key, pointer.next)
         run_id = pointer.next
         if run_id in seen:
             raise LedgerCorruptError(f"the ledger leads in a circle at run {run_id}")
         seen.add(run_id)
         view = read_slots(params_of(await _run(client, run_id)))
         found.extend(Slot(number, value, run_id) for number, value in view.entries if not isinstance(value, Pointer))
-        pointer = view.pointer
-    return found
+        pointer, key = view.pointer, slot_key(view.last)
+    return found, hint
 
 
 async def _run(client: AsyncMlflowClient, run_id: str) -> dict[str, object]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from mlflow_utilities.client import AsyncMlflowClient
+from mlflow_utilities.errors import LedgerMissingError, RolloutError
 from mlflow_utilities.rollout.calls import find_runs, quoted, runs_by_id
 from mlflow_utilities.rollout.document import Document
 from mlflow_utilities.rollout.facts import RunFacts
@@ -16,7 +17,7 @@ from mlflow_utilities.rollout.status_rule import decide
 from mlflow_utilities.rollout.version import Version
 from mlflow_utilities.rollout.version_range import VersionRange
 
-__all__ = ["Listed", "Wanted", "list_submodel", "submodel_runs"]
+__all__ = ["Listed", "Wanted", "check_not_lost", "is_ahead", "list_submodel", "submodel_runs"]
 
 _LIVE = (ModelStatus.Active, ModelStatus.Canary)
 _READINGS = 4
@@ -47,19 +48,18 @@ async def list_submodel(client: AsyncMlflowClient, ledger: Ledger, wanted: Wante
 
     Two requests in the steady state: the end of the ledger, and the runs (those that are live alone, when the status
     says so). When a run shows a later generation than the document, both are read again.
+
+    Raises:
+        LedgerMissingError: runs show a rollout, and there is no ledger.
+        RolloutError: the ledger is there and cannot be read yet; metrics alone would show a part of a change.
+
     """
-    found: list[Listed] = []
-    for _ in range(_READINGS):
-        document = (await ledger.walk(client)).document
-        runs = await _read(client, ledger, document, wanted)
-        found = [
-            Listed(facts, facts.version, *decide(facts.run_id, document, facts.active_state, facts.test_fraction))
-            for facts in runs
-            if facts.version is not None
-        ]
-        generation = document.generation if document else 0
-        if all(facts.step <= generation for facts in runs):
-            break
+    document, runs = await _read_both(client, ledger, wanted)
+    found = [
+        Listed(facts, facts.version, *decide(facts.run_id, document, facts.active_state, facts.test_fraction))
+        for facts in runs
+        if facts.version is not None
+    ]
     fitting = [
         item
         for item in found
@@ -69,6 +69,47 @@ async def list_submodel(client: AsyncMlflowClient, ledger: Ledger, wanted: Wante
     versions = set(wanted.versions.matching([item.version for item in fitting]))
     kept = [item for item in fitting if item.version in versions]
     return sorted(kept, key=lambda item: (-(item.facts.start_time or 0), item.facts.run_id))
+
+
+async def _read_both(
+    client: AsyncMlflowClient, ledger: Ledger, wanted: Wanted
+) -> tuple[Document | None, list[RunFacts]]:
+    reading = 0
+    while True:
+        reading += 1
+        tip = await ledger.walk(client)
+        runs = await _read(client, ledger, tip.document, wanted)
+        hidden = tip.document is None and (tip.lagging or tip.newer is not None)
+        if reading == _READINGS or not (hidden or is_ahead(runs, tip.document)):
+            break
+    check_not_lost(runs, tip.document)
+    if hidden:
+        raise RolloutError(
+            f"the ledger of {ledger.submodel} cannot be read: {tip.newer or 'a run of it does not show yet'}",
+            hint="update mlflow-utilities" if tip.newer else "is this a read replica that lags behind? try again",
+        )
+    return tip.document, runs
+
+
+def is_ahead(runs: Iterable[RunFacts], document: Document | None) -> bool:
+    """Return whether a run shows a later generation than the document."""
+    generation = document.generation if document else 0
+    return any(facts.step > generation for facts in runs)
+
+
+def check_not_lost(runs: Iterable[RunFacts], document: Document | None) -> None:
+    """Refuse to take runs for ones that never had a ledger when they show generations of one.
+
+    Raises:
+        LedgerMissingError: there is no document, and a run shows a generation.
+
+    """
+    shown = max((facts.step for facts in runs), default=0)
+    if document is None and shown:
+        raise LedgerMissingError(
+            f"runs show generation {shown} of a rollout, and there is no ledger: was its control experiment renamed?",
+            hint="give it its name back, or let reconcile(rebuild=True) begin a new ledger from what the runs show",
+        )
 
 
 async def _read(client: AsyncMlflowClient, ledger: Ledger, document: Document | None, wanted: Wanted) -> list[RunFacts]:

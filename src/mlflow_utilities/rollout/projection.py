@@ -8,6 +8,7 @@ import anyio
 
 from mlflow_utilities.client import AsyncMlflowClient
 from mlflow_utilities.errors import InvalidParameterError, MlflowUtilitiesError, NotFoundError
+from mlflow_utilities.rollout.calls import read_run
 from mlflow_utilities.rollout.document import Document, OffEntry
 from mlflow_utilities.rollout.facts import ACTIVE_STATE, GENERATION_TAG, TEST_FRACTION, RunFacts
 from mlflow_utilities.rollout.status import ModelStatus
@@ -29,15 +30,25 @@ async def project(
     async def write(run_id: str, status: ModelStatus, fraction: float) -> None:
         try:
             await _write(client, generation, run_id, status, fraction)
-        except (InvalidParameterError, NotFoundError):
-            return  # deleted or removed: it cannot be listed either
         except MlflowUtilitiesError as error:
-            failed[run_id] = str(error)
+            if not await _cannot_be_listed(client, run_id, error):
+                failed[run_id] = str(error)
 
     async with anyio.create_task_group() as group:
         for run_id, (status, fraction) in runs.items():
             group.start_soon(write, run_id, status, fraction)
     return failed
+
+
+async def _cannot_be_listed(client: AsyncMlflowClient, run_id: str, error: MlflowUtilitiesError) -> bool:
+    """Whether a run refused what was written because it is deleted or gone; something in between may refuse as well."""
+    if not isinstance(error, InvalidParameterError | NotFoundError):
+        return False
+    try:
+        raw = await read_run(client, run_id, fresh=True)
+    except MlflowUtilitiesError as second:
+        return type(error) is type(second) is NotFoundError
+    return bool(raw.get("info", {}).get("lifecycle_stage") == "deleted")
 
 
 async def project_off(client: AsyncMlflowClient, entries: list[OffEntry]) -> set[tuple[str, int]]:

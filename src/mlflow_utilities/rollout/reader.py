@@ -133,24 +133,49 @@ class Ledger:
             self.control = await find_control(client, self.experiment)
             if self.control is None:
                 return Tip(lagging=self.document is not None, document=self.document)
-        tip: Tip | None = None
-        if self.position is not None:
-            tip = await self._follow(client, self.control, self.position, fresh=fresh)
-        elif hint := await self._proven(client, self.control):
-            tip = await self._follow(client, self.control, hint.target, fresh=fresh, hint=hint)
-        if tip is None:
-            tip = await self._follow(client, self.control, self.control.index_run, fresh=fresh)
-            assert tip is not None
-        return self._accept(tip)
+        try:
+            return self._accept(await self._end(client, self.control, fresh=fresh))
+        except LedgerMissingError:
+            control = await find_control(client, self.experiment)
+            if control is None or control.experiment_id == self.control.experiment_id:
+                raise
+            self.move_to(control)
+            return self._accept(await self._end(client, control, fresh=fresh))
+
+    def learn(self, document: Document) -> None:
+        """Take a document that is known to be on the chain, unless a later one is known."""
+        if self.document is None or document.generation > self.document.generation:
+            self.document = document
+
+    def move_to(self, control: Control) -> None:
+        """Go on in a ledger that was begun again."""
+        self.control, self.position, self._reached = control, None, 0
+        self.confirmed = set()
+
+    def move(self, run_id: str, next_slot: int) -> None:
+        """Go on from a run that the chain is known to reach, unless that would be back."""
+        if next_slot > self._reached:
+            self.position, self._reached = run_id, next_slot
 
     def _accept(self, tip: Tip) -> Tip:
-        if not tip.at_index and not tip.lagging and tip.next_slot > self._reached:
-            self.position, self._reached = tip.run_id, tip.next_slot
+        if tip.run_id is not None and not tip.at_index and not tip.lagging:
+            self.move(tip.run_id, tip.next_slot)
+        if tip.document is not None:
+            self.learn(tip.document)
         known = self.document
-        if tip.document is not None and (known is None or tip.document.generation > known.generation):
-            self.document = tip.document
-        elif known is not None and (tip.document is None or tip.document.generation < known.generation):
+        if known is not None and (tip.document is None or tip.document.generation < known.generation):
             return replace(tip, document=known, lagging=True)
+        return tip
+
+    async def _end(self, client: AsyncMlflowClient, control: Control, *, fresh: bool) -> Tip:
+        tip: Tip | None = None
+        if self.position is not None:
+            tip = await self._follow(client, control, self.position, fresh=fresh)
+        elif hint := await self._proven(client, control):
+            tip = await self._follow(client, control, hint.target, fresh=fresh, hint=hint)
+        if tip is None:
+            tip = await self._follow(client, control, control.index_run, fresh=fresh)
+            assert tip is not None
         return tip
 
     async def _proven(self, client: AsyncMlflowClient, control: Control) -> Hint | None:
