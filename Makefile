@@ -69,9 +69,10 @@ format: $(READY)
 docs: $(READY)
 	$(BIN)/mkdocs build --strict
 
-## make bench     measure this SDK beside raw httpx and MlflowClient; writes benchmarks/results/latest.json
+## make bench     measure this SDK beside raw httpx and MlflowClient; writes benchmarks/results/latest.json and README
 bench: $(READY)
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.figures
 
 ## make clean     remove what the other targets made
 clean:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import inspect
 import re
+import subprocess
+import sys
 import types
 from pathlib import Path
 from typing import Any
@@ -140,6 +142,14 @@ def test_the_authentication_page_runs() -> None:
     """The examples of the authentication page are valid and need no server."""
     for source in snippets(DOCS / "how-to" / "authenticate.md"):
         exec(compile(source, "authenticate.md", "exec"), {})
+
+
+def test_the_figures_of_readme_are_those_that_were_measured() -> None:
+    """The table comes from benchmarks/results/latest.json, which `make bench` writes."""
+    command = [sys.executable, "-m", "benchmarks.figures", "--check"]
+    answer = subprocess.run(command, cwd=README.parent, capture_output=True, text=True, check=False)
+
+    assert answer.returncode == 0, answer.stderr
 
 
 def test_the_porting_page_names_every_method_of_mlflows_client() -> None:
