@@ -52,6 +52,18 @@ async def test_they_are_listed_and_adopted(client: AsyncMlflowClient, unique_nam
     assert (await listed(client, experiment))[a] == ("Active", 0.6)
 
 
+async def test_metrics_with_steps_of_another_tool_are_no_ledger(client: AsyncMlflowClient, unique_name: str) -> None:
+    """Runs whose state was logged with a step are listed and adopted; generations begin above that step."""
+    experiment = await client.create_experiment(unique_name)
+    run = await legacy_run(client, experiment, unique_name, (1, 0, 0), None, None)
+    await client.log_metric(run, "active_state", 2.0, step=5)
+    await client.log_metric(run, "test_fraction", 1.0, step=5)
+    assert await listed(client, experiment) == {run: ("Active", 1.0)}
+
+    assert (await mlflow_api.disable_run(run, client=client)).generation == 7
+    assert await listed(client, experiment) == {run: ("Disabled", 0.0)}
+
+
 async def test_without_live_runs_nothing_is_adopted(client: AsyncMlflowClient, unique_name: str) -> None:
     """The first change is generation 1, and runs that were out stay out."""
     experiment = await client.create_experiment(unique_name)

@@ -93,7 +93,8 @@ async def _round(work: Work, tip: Tip) -> Outcome | _Again:
     legacy: list[RunFacts] = []
     if tip.document is None:
         legacy = await submodel_runs(work.client, work.ledger.experiment.experiment_id, work.ledger.submodel)
-    adoption = adopted_document(work.client, legacy, tip.next_slot, work.options)
+    slot = _slot_for(tip, legacy)
+    adoption = adopted_document(work.client, legacy, slot, work.options)
     document = adoption[0] if adoption else tip.document
     state = await work.state(document)
     read = [*state.runs.values(), *legacy]
@@ -109,7 +110,7 @@ async def _round(work: Work, tip: Tip) -> Outcome | _Again:
         return Outcome(tip.document, warnings=tuple(work.warnings))
     if behind:
         raise work.conflict(tip.document, f"changed the rollout after generation {work.expected}")
-    planned = document_of(work, tip.next_slot + (adoption is not None), state, change)
+    planned = document_of(work, slot + (adoption is not None), state, change)
     checked_value(planned)
     if work.options.dry_run:
         return Outcome(planned, _changes(document, planned), warnings=tuple(work.warnings))
@@ -121,7 +122,14 @@ async def _round(work: Work, tip: Tip) -> Outcome | _Again:
         return await _adopt(work, control, tip, *adoption, legacy)
     if tip.document is not None:
         await _confirm(work, tip.document, state)
-    return await _write(work, control, tip, document_of(work, tip.next_slot, state, change), state)
+    return await _write(work, control, tip, document_of(work, slot, state, change), state)
+
+
+def _slot_for(tip: Tip, legacy: list[RunFacts]) -> int:
+    """Return the slot to fill; the first one lies above every step that another tool gave the metric."""
+    if tip.document is not None or not tip.at_index:
+        return tip.next_slot
+    return max([tip.next_slot, *(facts.step + 1 for facts in legacy)])
 
 
 async def _write(work: Work, control: Control, tip: Tip, document: Document, state: State) -> Outcome | _Again:

@@ -10,7 +10,7 @@ from mlflow_utilities.client import AsyncMlflowClient
 from mlflow_utilities.errors import LedgerMissingError, RolloutError
 from mlflow_utilities.rollout.calls import find_runs, quoted, runs_by_id
 from mlflow_utilities.rollout.document import Document
-from mlflow_utilities.rollout.facts import RunFacts
+from mlflow_utilities.rollout.facts import GENERATION_TAG, RunFacts
 from mlflow_utilities.rollout.reader import Ledger
 from mlflow_utilities.rollout.status import ModelStatus
 from mlflow_utilities.rollout.status_rule import decide
@@ -104,7 +104,8 @@ def check_not_lost(runs: Iterable[RunFacts], document: Document | None) -> None:
         LedgerMissingError: there is no document, and a run shows a generation.
 
     """
-    shown = max((facts.step for facts in runs), default=0)
+    # The tag tells generations of a ledger from steps that another tool gave the metric.
+    shown = max((facts.step for facts in runs if GENERATION_TAG in facts.tags), default=0)
     if document is None and shown:
         raise LedgerMissingError(
             f"runs show generation {shown} of a rollout, and there is no ledger: was its control experiment renamed?",
