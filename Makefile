@@ -38,7 +38,7 @@ test: $(READY)
 
 ## make test-fast the tests that need no server
 test-fast: $(READY)
-	$(BIN)/python -m pytest tests/unit tests/adversity tests/explorer
+	$(BIN)/python -m pytest tests/unit tests/exchanges tests/adversity tests/explorer
 
 ## make test-2x   the contract on the last MLflow 2.x, from an environment of its own
 test-2x: $(READY) $(READY_2X)

@@ -166,6 +166,8 @@ def _connection_error(library: Any, what: str, error: Exception) -> MlflowConnec
 
 
 def _tls_error(error: BaseException | None) -> ssl.SSLError | None:
-    while error is not None and not isinstance(error, ssl.SSLError):
+    seen: set[int] = set()  # an error that is raised again may be its own context
+    while error is not None and not isinstance(error, ssl.SSLError) and id(error) not in seen:
+        seen.add(id(error))
         error = error.__cause__ or error.__context__
-    return error
+    return error if isinstance(error, ssl.SSLError) else None
