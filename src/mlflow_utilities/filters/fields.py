@@ -53,7 +53,7 @@ class _PatternField(_Field):
         return self._compare("ILIKE", _text(pattern, f"the pattern of {self!r}"))
 
     def in_(self, values: Iterable[str]) -> Filter:
-        """Match any of the texts; only some fields of some searches have it."""
+        """Match any of the texts, at least one; only some fields of some searches have it."""
         return self._compare("IN", _texts(values, self))
 
     def not_in(self, values: Iterable[str]) -> Filter:
@@ -159,7 +159,7 @@ class Metric(_Field):
 
 
 class Attribute(_PatternField):
-    """A built-in field, such as `status` or `start_time` of a run; each search has its own, see `render_filter`.
+    """A built-in field, such as `status` or `start_time` of a run; each search has its own, and names them in the error for another.
 
     Times are integers, in milliseconds since 1970; version numbers are integers; everything else is text.
     """
