@@ -159,9 +159,10 @@ class Metric(_Field):
 
 
 class Attribute(_PatternField):
-    """A built-in field, such as `status` or `start_time` of a run; each search has its own, and names them in the error for another.
+    """A built-in field, such as `status` or `start_time` of a run.
 
-    Times are integers, in milliseconds since 1970; version numbers are integers; everything else is text.
+    Each search has its own, and the error for another one names them. Times are integers, in milliseconds
+    since 1970; version numbers are integers; everything else is text.
     """
 
     __slots__ = ()
