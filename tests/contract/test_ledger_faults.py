@@ -18,7 +18,16 @@ from mlflow_utilities.errors import (
     RolloutError,
 )
 from mlflow_utilities.rollout.document import index_key
-from support.ledgers import chain_documents, control_of, ledger_runs, live_now, new_clock, rotated, sealed, statuses
+from support.ledgers import (
+    chain_documents,
+    control_of,
+    ledger_runs,
+    live_now,
+    new_clock,
+    sealed,
+    statuses,
+    with_generations,
+)
 from support.runs import Project, make_project, make_run
 from support.transports import FaultTransport, faulty_client
 
@@ -97,15 +106,15 @@ async def test_a_deleted_control_experiment(world: World) -> None:
 async def test_a_control_experiment_that_is_deleted_before_a_rotation(server_uri: str, unique_name: str) -> None:
     """The writer that would begin a new ledger run is told likewise."""
     async with AsyncMlflowClient(server_uri, clock=new_clock()) as client:
-        project = await rotated(client, unique_name, 16)
+        project = await with_generations(client, unique_name, 16)
         control = await control_of(client, project)
         await client.delete_experiment(control.experiment_id)
 
         with pytest.raises(LedgerDeletedError, match=rf"restore_experiment\('{control.experiment_id}'\)"):
-            await mlflow_api.enable_run(project.runs[2], client=client)
+            await mlflow_api.enable_run(project.runs[1], client=client)
 
         await client.restore_experiment(control.experiment_id)
-        assert (await mlflow_api.enable_run(project.runs[2], client=client)).generation == 17
+        assert (await mlflow_api.enable_run(project.runs[1], client=client)).generation == 17
 
 
 async def test_a_name_that_a_deleted_experiment_has(world: World, unique_name: str) -> None:
@@ -174,11 +183,12 @@ async def wrong_hints(world: World, project: Project) -> dict[str, str]:
 
 async def test_hints_are_not_trusted(world: World, unique_name: str) -> None:
     """Whatever the hint says, readers and writers find the end of the chain; reconcile puts it right."""
-    project = await rotated(world.client, f"{unique_name}-two")
+    project = await with_generations(world.client, f"{unique_name}-two", 16)
+    await mlflow_api.enable_run(project.runs[1], client=world.client)
     control = await control_of(world.client, project)
     tag = next(key for key in control.tags if key.startswith("rollouts.head."))
     right = control.tags[tag]
-    enabled = 0
+    enabled = 1
 
     for kind, wrong in (await wrong_hints(world, project)).items():
         await world.client.set_experiment_tag(control.experiment_id, tag, wrong)

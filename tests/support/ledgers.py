@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import json
 from collections.abc import Generator
+from dataclasses import replace
 from hashlib import sha256
 from typing import Any
 
 from mlflow_utilities import AsyncMlflowClient, mlflow_api
 from mlflow_utilities.entities import Experiment, Run
+from mlflow_utilities.rollout.codec import decode_slot, encode_document
+from mlflow_utilities.rollout.document import Document, slot_key
 from support.clock import FakeClock
 from support.runs import Project, make_project
 from support.transports import Fault, KilledError, Script
@@ -23,9 +26,9 @@ __all__ = [
     "live_now",
     "new_clock",
     "once",
-    "rotated",
     "sealed",
     "statuses",
+    "with_generations",
 ]
 
 NOW = 1_795_000_000_000
@@ -68,11 +71,15 @@ def sealed(body: dict[str, Any]) -> str:
     return sha256(text.encode()).hexdigest()[:12] + text
 
 
-async def rotated(client: AsyncMlflowClient, name: str, generations: int = 17) -> Project:
-    """Make a project with so many generations: with 17 its ledger has a second run."""
-    project = await make_project(client, name, 3)
-    for number in range(generations):
-        await mlflow_api.enable_run(project.runs[number % 2], client=client)
+async def with_generations(client: AsyncMlflowClient, name: str, generations: int, runs: int = 2) -> Project:
+    """Make a project whose ledger run has so many generations, at most 16, all with the first run live."""
+    project = await make_project(client, name, runs)
+    await mlflow_api.enable_run(project.runs[0], client=client)
+    (run,) = await ledger_runs(client, project)
+    first = decode_slot(run.data.params[slot_key(1)], 1)
+    assert isinstance(first, Document)
+    later = [replace(first, generation=n, parent=n - 1, op=f"{n:016x}") for n in range(2, generations + 1)]
+    await client.log_batch(run.info.run_id, params={slot_key(d.generation): encode_document(d) for d in later})
     return project
 
 
