@@ -14,7 +14,7 @@ import anyio
 import anyio.abc
 from anyio.from_thread import start_blocking_portal
 from anyio.streams.buffered import BufferedByteReceiveStream
-from anyio.streams.tls import TLSListener
+from anyio.streams.tls import TLSStream
 
 __all__ = ["CUT", "STALL", "Answer", "Received", "Script", "StubServer", "error_answer", "json_answer", "run_stub"]
 
@@ -85,10 +85,12 @@ def _fine(received: Received) -> Answer:
 
 @dataclass
 class StubServer:
-    """The server as a test sees it; `script` may be replaced at any time."""
+    """The server as a test sees it; `script` may be replaced at any time, `hello` is what a TLS handshake gets."""
 
     uri: str = ""
     script: Script = _fine
+    hello: Answer = STALL
+    tls: ssl.SSLContext | None = None
     requests: list[Received] = field(default_factory=list)
     connections: int = 0
     open: int = 0
@@ -124,22 +126,36 @@ class StubServer:
         try:
             with contextlib.suppress(anyio.EndOfStream, anyio.BrokenResourceError, anyio.IncompleteRead, ssl.SSLError):
                 async with stream:
-                    await self._exchanges(stream, number)
+                    await self._exchanges(await self._secured(stream), number)
         finally:
             with self._changed:
                 self.open -= 1
                 self._changed.notify_all()
 
+    async def _secured(self, stream: anyio.abc.ByteStream) -> anyio.abc.ByteStream:
+        if self.tls is None:
+            return stream
+        return await TLSStream.wrap(stream, server_side=True, ssl_context=self.tls, standard_compatible=False)
+
     async def _exchanges(self, stream: anyio.abc.ByteStream, connection: int) -> None:
         buffered = BufferedByteReceiveStream(stream)
+        if self.tls is None:
+            first = await stream.receive()
+            if first.startswith(b"\x16"):
+                await self._do(stream, self.hello)
+                return
+            buffered.feed_data(first)
         while True:
             received = await self._receive(buffered, connection)
             answer = self.script(received)
-            await stream.send(answer.raw())
-            if answer.then == "stall":
-                await stream.receive()
+            await self._do(stream, answer)
             if answer.then != "keep":
                 return
+
+    async def _do(self, stream: anyio.abc.ByteStream, answer: Answer) -> None:
+        await stream.send(answer.raw())
+        if answer.then == "stall":
+            await stream.receive()
 
     async def _receive(self, stream: BufferedByteReceiveStream, connection: int) -> Received:
         head = (await stream.receive_until(b"\r\n\r\n", 65536)).decode("latin-1")
@@ -158,9 +174,9 @@ class StubServer:
 @contextlib.contextmanager
 def run_stub(script: Script = _fine, tls: ssl.SSLContext | None = None, port: int = 0) -> Iterator[StubServer]:
     """Run a server in a thread of its own until the block ends."""
-    server = StubServer(script=script)
+    server = StubServer(script=script, tls=tls)
     with start_blocking_portal("asyncio") as portal:
-        listener = portal.call(_listener, tls, port)
+        listener = portal.call(_listener, port)
         port = listener.extra(anyio.abc.SocketAttribute.local_port)
         server.uri = f"{'https' if tls else 'http'}://{'localhost' if tls else '127.0.0.1'}:{port}"
         serving = portal.start_task_soon(listener.serve, server.serve)
@@ -170,6 +186,5 @@ def run_stub(script: Script = _fine, tls: ssl.SSLContext | None = None, port: in
             serving.cancel()
 
 
-async def _listener(tls: ssl.SSLContext | None, port: int) -> anyio.abc.Listener[Any]:
-    listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=port, backlog=1000)
-    return TLSListener(listener, tls, standard_compatible=False) if tls else listener
+async def _listener(port: int) -> anyio.abc.Listener[Any]:
+    return await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=port, backlog=1000)

@@ -141,7 +141,7 @@ def translated(library: Any, what: str) -> Generator[None]:
         raise MlflowConnectionError(f"{what}: the proxy: {error}", sent=False, permanent=refused) from error
     except library.LocalProtocolError as error:
         raise ProtocolError(f"{what}: the request cannot be sent: {error}") from error
-    except (library.NetworkError, library.RemoteProtocolError) as error:
+    except (library.NetworkError, library.RemoteProtocolError, ssl.SSLError) as error:  # httpcore lets SSLError through
         raise _connection_error(library, what, error) from error
     except library.DecodingError as error:
         raise ProtocolError(f"{what}: the answer's encoding is broken: {error}") from error
