@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import SplitResult, unquote, urlsplit, urlunsplit
 
 from mlflow_utilities._unset import Unset
 from mlflow_utilities.errors import ConfigurationError, InvalidInputError, MlflowUtilitiesError
@@ -90,15 +90,11 @@ def read_settings(
 def _split_uri(uri: str | None) -> tuple[str, str | None, str | None]:
     if not uri:
         raise ConfigurationError("no tracking URI", hint="pass tracking_uri= or set MLFLOW_TRACKING_URI")
-    try:
-        parts = urlsplit(uri.strip())
-        host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise ConfigurationError(f"the tracking URI is not a URL: {error}") from None
+    parts, host, port = _parsed(uri.strip())
     if parts.scheme not in ("http", "https") or not host:
         raise ConfigurationError(
             f"the tracking URI {_without_secret(uri)!r} is not the address of a server",
-            hint="only http:// and https:// servers are supported",
+            hint="only http:// and https:// servers are supported; user and password in it must be quoted",
         )
     if parts.query or parts.fragment:
         raise ConfigurationError("the tracking URI has a query or a fragment", hint="leave it out")
@@ -110,8 +106,17 @@ def _split_uri(uri: str | None) -> tuple[str, str | None, str | None]:
     return clean, unquote(parts.username), unquote(parts.password or "")
 
 
+def _parsed(uri: str) -> tuple[SplitResult, str | None, int | None]:
+    """Split an address; one that cannot be split has no host. What urllib says of it may be a piece of a password."""
+    try:
+        parts = urlsplit(uri)
+        return parts, parts.hostname, parts.port
+    except ValueError:
+        return SplitResult("", "", "", "", ""), None, None
+
+
 def _without_secret(uri: str) -> str:
-    scheme, separator, rest = uri.rpartition("://")
+    scheme, separator, rest = uri.partition("://") if "://" in uri else ("", "", uri)
     return scheme + separator + rest.rpartition("@")[2]
 
 

@@ -26,6 +26,7 @@ from mlflow_utilities.typing import Call, JsonObject
 __all__ = ["api_error_class", "decode_object", "error_of", "text_of"]
 
 _MAX_MESSAGE = 2000
+_NOT_JSON = object()
 _HINTS = {
     401: "check the username and password, or the token",
     403: "the credentials lack the permission, or the server's --allowed-hosts lacks this host name",
@@ -88,16 +89,23 @@ def decode_object(body: bytes, call: Call) -> JsonObject:
     """
     if not body:
         return {}
-    try:
-        value = json.loads(body)
-    except (ValueError, RecursionError):
+    value = _parsed(body)
+    if value is _NOT_JSON:
         raise ProtocolError(
             f"{call.method} {call.path}: the answer is not JSON: {text_of(body, 80)!r}",
             hint="is this the address of an MLflow server, and not of a login page or a proxy?",
-        ) from None
+        )
     if not isinstance(value, dict):
         raise ProtocolError(f"{call.method} {call.path}: the answer is not a JSON object: {text_of(body, 80)!r}")
     return cast("JsonObject", value)
+
+
+def _parsed(body: bytes) -> Any:
+    """Return the value of a JSON body, or _NOT_JSON: json's own error would carry the body along."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError):
+        return _NOT_JSON
 
 
 def text_of(body: bytes, limit: int = _MAX_MESSAGE) -> str:
@@ -142,10 +150,7 @@ def _target(headers: Mapping[str, str]) -> str:
 
 
 def _read_error(body: bytes) -> tuple[str | None, str]:
-    try:
-        value: Any = json.loads(body)
-    except (ValueError, RecursionError):
-        return None, text_of(body, 200)
+    value = _parsed(body)
     if not isinstance(value, dict):
         return None, text_of(body, 200)
     fields = cast("dict[str, Any]", value)

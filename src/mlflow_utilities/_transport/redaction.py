@@ -34,7 +34,7 @@ def _spellings(secrets: Iterable[str]) -> list[str]:
     found = {
         form
         for secret in secrets
-        for form in (secret, quote(secret, safe=""), quote_plus(secret), repr(secret)[1:-1])
+        for form in (secret, quote(secret, safe=""), quote(secret), quote_plus(secret), repr(secret)[1:-1])
         if len(secret) >= _SHORTEST
     }
     return sorted(found, key=len, reverse=True)
