@@ -91,7 +91,7 @@ def _split_uri(uri: str | None) -> tuple[str, str | None, str | None]:
     if not uri:
         raise ConfigurationError("no tracking URI", hint="pass tracking_uri= or set MLFLOW_TRACKING_URI")
     parts, host, port = _parsed(uri.strip())
-    if parts.scheme not in ("http", "https") or not host:
+    if parts.scheme not in ("http", "https") or not host or any(ch.isspace() for ch in host):
         raise ConfigurationError(
             f"the tracking URI {_without_secret(uri)!r} is not the address of a server",
             hint="only http:// and https:// servers are supported; user and password in it must be quoted",
