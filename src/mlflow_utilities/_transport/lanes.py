@@ -83,15 +83,20 @@ class BorrowedLane:
     def __init__(self, client: Any, **options: Any) -> None:
         self._client = client
         self._options = options
+        self._response: Any = None
 
     async def exchange(self, request: Any) -> Any:
         """Send a request and return the answer, its body not yet read."""
         if self._client.is_closed:
             raise ClientStateError("the http_client is closed", hint="close it after the client that uses it")
-        return _acknowledged(await self._client.send(request, stream=True, follow_redirects=False, **self._options))
+        self._response = None
+        self._response = await self._client.send(request, stream=True, follow_redirects=False, **self._options)
+        return _acknowledged(self._response)
 
     async def close(self) -> None:
-        """Leave the caller's client as it is."""
+        """Give the connection of an answer that was not read to its end back to the caller's client."""
+        if self._response is not None:
+            await self._response.aclose()
 
 
 class Lanes:

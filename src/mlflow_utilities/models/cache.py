@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import sys
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
@@ -30,7 +29,6 @@ __all__ = ["MAX_BYTES", "default_cache_dir", "ensure", "held"]
 
 MAX_BYTES = 20_000_000_000
 _VARIABLE = "MLFLOW_UTILITIES_CACHE_DIR"
-_LOGGED_MODEL = re.compile(r"/models/(m-[0-9a-f]{32})/artifacts/?$")
 _PAUSES = (0.02, 0.05, 0.1, 0.2)
 _MOST_DOWNLOADS = 2
 
@@ -95,9 +93,9 @@ async def _look_up(client: AsyncMlflowClient, uri: str) -> _Wanted:
     model = parse_model_uri(uri)
     if isinstance(model, LoggedModelUri) and model.model_id.startswith("m-"):
         return _Wanted(uri, _key(client, model.model_id), None)
+    # Not by an id that a location ends in: who may choose a location could fill the entry of another model.
     location = await client.resolve_model_uri(uri)
-    match = _LOGGED_MODEL.search(location)
-    return _Wanted(uri, _key(client, match.group(1) if match else location), location)
+    return _Wanted(uri, _key(client, location), location)
 
 
 def _key(client: AsyncMlflowClient, identity: str) -> str:

@@ -97,10 +97,10 @@ async def save(
     """Save `model` with its params, metrics and tags as a new FINISHED run with a registered version.
 
     `mlflow_subpackage` and `flavor_options`: see `flavors.resolve_flavor` and `flavors.serialise`. The run is RUNNING
-    until everything else is in place. When anything fails or the caller is cancelled, the run becomes FAILED and says
-    why in a tag, its logged model and version go, and the error is raised; after the death of the process it stays
-    RUNNING. An empty registered model may stay. A cancelled caller waits for the serialisation under way, and at most
-    20 seconds for the server.
+    until everything else is in place. When anything fails or the caller is cancelled, run and logged model become
+    FAILED, the run says why in a tag, the version goes, and the error is raised; after the death of the process the run
+    stays RUNNING. An empty registered model may stay. A cancelled caller waits for the serialisation under way, and at
+    most 20 seconds for the server.
 
     Raises InvalidInputError before anything is sent, MissingDependencyError, ModelError when it cannot be serialised,
     ArtifactError when the files cannot be moved, and API errors.

@@ -9,6 +9,8 @@ import anyio
 import anyio.to_thread
 from anyio.lowlevel import RunVar
 
+from mlflow_utilities.stores.workers import in_thread
+
 __all__ = ["in_file_thread", "in_model_thread"]
 
 _MODEL_THREADS = 4
@@ -20,7 +22,7 @@ T = TypeVar("T")
 
 
 async def in_model_thread(work: Callable[[], T], *, abandon: bool = False) -> T:
-    """Serialise or load in a thread, at most four at a time.
+    """Serialise or load in a thread, at most four at a time, threads that were left to themselves not counted.
 
     A cancelled caller waits until `work` has ended, unless `abandon` says to leave it to itself.
     """
@@ -30,7 +32,7 @@ async def in_model_thread(work: Callable[[], T], *, abandon: bool = False) -> T:
 
 async def in_file_thread(work: Callable[[], T]) -> T:
     """Do file operations in a thread; a cancelled caller waits until they have ended."""
-    return await anyio.to_thread.run_sync(work, limiter=_limiter(_file_limiter, _FILE_THREADS))
+    return await in_thread(work, limiter=_limiter(_file_limiter, _FILE_THREADS))
 
 
 def _limiter(variable: RunVar[anyio.CapacityLimiter], threads: int) -> anyio.CapacityLimiter:

@@ -64,7 +64,12 @@ async def claim(
             await once.log_param(run_id, key, value, timeout=min(max(remaining, 0.001), _LONGEST_ATTEMPT))
             return Claim.WON
         except InvalidParameterError as refusal:
-            outcome = await _look(client, run_id, key, value, refusal)
+            try:
+                outcome = await _look(client, run_id, key, value, refusal)
+            except (MlflowConnectionError, MlflowTimeoutError, ServerError) as error:
+                if lost_answer:
+                    raise _unknown(run_id, key, value, op) from error
+                raise
             if outcome is not None:
                 return outcome
             raise

@@ -14,7 +14,7 @@ from mlflow_utilities.rollout.election import elect
 from mlflow_utilities.rollout.facts import RunFacts
 from mlflow_utilities.rollout.listing import check_not_lost, is_ahead, submodel_runs
 from mlflow_utilities.rollout.projection import is_confirmed, project, project_off, stale_live
-from mlflow_utilities.rollout.reader import Control, Ledger, Tip
+from mlflow_utilities.rollout.reader import Control, Ledger, Tip, missing_run
 from mlflow_utilities.rollout.rounds import (
     Options,
     Outcome,
@@ -66,6 +66,12 @@ async def commit(
 
     """
     work = Work(client, ledger, wish, options, known or {}, known_at, options.expected_generation)
+    async with ledger.lock:  # tasks of one client take turns instead of racing each other through the server
+        return await _commit(work)
+
+
+async def _commit(work: Work) -> Outcome:
+    client, ledger = work.client, work.ledger
     while work.lost < _ROUNDS:
         tip = await ledger.walk(client, fresh=True)
         if tip.lagging or tip.next_slot < work.floor:
@@ -200,6 +206,10 @@ def _changes(before: Document | None, after: Document) -> dict[str, ModelStatus]
 
 async def _wait_for_replica(work: Work, tip: Tip) -> None:
     work.lags += 1
+    if work.lags == 1:
+        await work.ledger.look_again(work.client)
+    if work.lags > _LAGS and tip.missing and work.ledger.control:
+        raise missing_run(tip.missing, work.ledger.control.experiment_id)
     if work.lags > _LAGS:
         known = _generation(work.ledger.document)
         raise RolloutError(

@@ -26,6 +26,7 @@ _REMEMBERED = 300.0
 _LONGEST_SUBMODEL = 250
 _EXPERIMENTS = "rollout.experiments"
 _LEDGERS = "rollout.ledgers"
+_MOST_LEDGERS = 1000
 
 
 def check_names(experiment_id: object, experiment_name: object, submodel_name: object) -> None:
@@ -131,7 +132,11 @@ def all_ledgers(client: AsyncMlflowClient) -> dict[tuple[str, str], Ledger]:
 
 def ledger_of(client: AsyncMlflowClient, experiment: ModelExperiment, submodel: str) -> Ledger:
     """Return the ledger of a submodel as this client knows it."""
-    return all_ledgers(client).setdefault((experiment.experiment_id, submodel), Ledger(experiment, submodel))
+    ledgers = all_ledgers(client)
+    if len(ledgers) >= _MOST_LEDGERS:  # names that come from requests need not exist
+        for key in [key for key, ledger in ledgers.items() if ledger.document is None]:
+            del ledgers[key]
+    return ledgers.setdefault((experiment.experiment_id, submodel), Ledger(experiment, submodel))
 
 
 def known_ledger(client: AsyncMlflowClient, experiment_id: str, submodel: str) -> Ledger | None:

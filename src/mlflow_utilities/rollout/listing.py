@@ -11,7 +11,7 @@ from mlflow_utilities.errors import LedgerMissingError, RolloutError
 from mlflow_utilities.rollout.calls import find_runs, quoted, runs_by_id
 from mlflow_utilities.rollout.document import Document
 from mlflow_utilities.rollout.facts import GENERATION_TAG, RunFacts
-from mlflow_utilities.rollout.reader import Ledger
+from mlflow_utilities.rollout.reader import Ledger, missing_run
 from mlflow_utilities.rollout.status import ModelStatus
 from mlflow_utilities.rollout.status_rule import decide
 from mlflow_utilities.rollout.version import Version
@@ -82,7 +82,11 @@ async def _read_both(
         hidden = tip.document is None and (tip.lagging or tip.newer is not None)
         if reading == _READINGS or not (hidden or is_ahead(runs, tip.document)):
             break
+        if reading == 1:
+            await ledger.look_again(client)
     check_not_lost(runs, tip.document)
+    if tip.document is None and tip.missing and ledger.control:
+        raise missing_run(tip.missing, ledger.control.experiment_id)
     if hidden:
         raise RolloutError(
             f"the ledger of {ledger.submodel} cannot be read: {tip.newer or 'a run of it does not show yet'}",

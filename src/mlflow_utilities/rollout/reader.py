@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import anyio
+
 from mlflow_utilities.client import AsyncMlflowClient
 from mlflow_utilities.errors import (
     LedgerCorruptError,
@@ -30,7 +32,7 @@ from mlflow_utilities.rollout.names import (
     read_hint,
 )
 
-__all__ = ["Control", "Ledger", "ModelExperiment", "Tip", "find_control"]
+__all__ = ["Control", "Ledger", "ModelExperiment", "Tip", "find_control", "missing_run"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +57,8 @@ class Control:
 class Tip:
     """Where a chain ends: the run, its free slot, and the current document (None = nothing committed yet).
 
-    `lagging` says that the server showed less than is known to exist; `newer` that a newer release wrote last.
+    `lagging` says that the server showed less than is known to exist, `missing` which run it did not show; `newer`
+    that a newer release wrote last.
     """
 
     run_id: str | None = None
@@ -66,6 +69,7 @@ class Tip:
     characters: int = 0
     newer: str | None = None
     lagging: bool = False
+    missing: str | None = None
     params: Mapping[str, str] = field(default_factory=dict[str, str])
     hint: Hint | None = None
 
@@ -119,6 +123,7 @@ class Ledger:
         self.position: str | None = None
         self.document: Document | None = None
         self.confirmed: set[tuple[str, int]] = set()
+        self.lock = anyio.Lock()
         self._reached = 0
 
     async def walk(self, client: AsyncMlflowClient, *, fresh: bool = False) -> Tip:
@@ -141,6 +146,12 @@ class Ledger:
                 raise
             self.move_to(control)
             return self._accept(await self._end(client, control, fresh=fresh))
+
+    async def look_again(self, client: AsyncMlflowClient) -> None:
+        """Go on in another ledger if the name leads to one by now: it was begun again while this client ran."""
+        control = await find_control(client, self.experiment)
+        if control is not None and self.control is not None and control.experiment_id != self.control.experiment_id:
+            self.move_to(control)
 
     def learn(self, document: Document) -> None:
         """Take a document that is known to be on the chain, unless a later one is known."""
@@ -201,10 +212,10 @@ class Ledger:
                 raw = await read_run(client, run_id, fresh=fresh)
             except NotFoundError as error:
                 if run_id != start:
-                    return replace(tip, lagging=True)
+                    return replace(tip, lagging=True, missing=run_id)
                 if hint is not None:
                     return None
-                raise LedgerMissingError(f"run {run_id} of the ledger was removed for good") from error
+                raise missing_run(run_id, control.experiment_id) from error
             if hint is not None and run_id == start and not self._is_ours(raw, control):
                 return None
             at_index = run_id == control.index_run
@@ -258,6 +269,14 @@ def _at_ledger(raw: Mapping[str, Any], before: Tip) -> Tip | tuple[Pointer, Tip]
     if view.pointer is None:
         return tip
     return view.pointer, replace(tip, hint=Hint(run_id, slot_key(view.last), view.pointer.next))
+
+
+def missing_run(run_id: str, control_id: str) -> LedgerMissingError:
+    """Return the error of a ledger of which a run was removed for good."""
+    return LedgerMissingError(
+        f"run {run_id} of the ledger was removed for good",
+        hint=f"rename_experiment({control_id!r}, ...) out of the way, then reconcile(rebuild=True) begins a new ledger",
+    )
 
 
 def params_of(raw: Mapping[str, Any]) -> dict[str, str]:

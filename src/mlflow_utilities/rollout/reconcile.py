@@ -48,6 +48,7 @@ async def reconcile(client: AsyncMlflowClient, ledger: Ledger, *, dry_run: bool 
         LedgerNewerFormatError: a newer release wrote the ledger, and knows better what is of use.
 
     """
+    await ledger.look_again(client)
     tip = await ledger.walk(client, fresh=True)
     if tip.newer:
         raise _newer(tip.newer)

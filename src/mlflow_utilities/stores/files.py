@@ -17,6 +17,7 @@ import anyio.to_thread
 
 from mlflow_utilities.errors import ArtifactError, InvalidInputError
 from mlflow_utilities.stores.base import CHUNK
+from mlflow_utilities.stores.workers import in_thread
 
 __all__ = [
     "FileChunks",
@@ -120,14 +121,14 @@ async def write_whole(destination: Path, pieces: AsyncIterator[bytes], size: int
     temporary = destination.parent / f".{secrets.token_hex(8)}.part"
     with os_errors(f"write {destination}"):
         try:
-            file = await anyio.to_thread.run_sync(_create, temporary)
+            file = await in_thread(lambda: _create(temporary))
             try:
                 written = await _write_pieces(file, pieces)
             finally:
                 file.close()
             if size is not None and written != size:
                 raise ArtifactError(f"{destination.name} has {size} bytes, but {written} arrived; nothing was written")
-            await anyio.to_thread.run_sync(os.replace, temporary, destination)
+            await in_thread(lambda: os.replace(temporary, destination))
         except BaseException:
             with suppress(OSError):
                 temporary.unlink()
@@ -145,11 +146,15 @@ async def _write_pieces(file: IO[bytes], pieces: AsyncIterator[bytes]) -> int:
     async for piece in pieces:
         held += piece
         if len(held) >= CHUNK:
-            written += await anyio.to_thread.run_sync(_write_all, file, bytes(held))
+            written += await _written(file, bytes(held))
             held.clear()
     if held:
-        written += await anyio.to_thread.run_sync(_write_all, file, bytes(held))
+        written += await _written(file, bytes(held))
     return written
+
+
+async def _written(file: IO[bytes], data: bytes) -> int:
+    return await in_thread(lambda: _write_all(file, data))
 
 
 def _write_all(file: IO[bytes], data: bytes) -> int:
