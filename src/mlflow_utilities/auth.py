@@ -84,7 +84,8 @@ class FetchedToken:
         try:
             if inspect.iscoroutinefunction(source):
                 return await source()
-            got = await anyio.to_thread.run_sync(source)
+            # In a tuple, for trio refuses functions in threads that return something to await.
+            (got,) = await anyio.to_thread.run_sync(lambda: (source(),))
             return await cast("Awaitable[object]", got) if inspect.isawaitable(got) else got
         except MlflowUtilitiesError:
             raise

@@ -91,7 +91,8 @@ class MlflowUtilitiesError(Exception):
 
 def _restored(cls: type[Exception], args: tuple[Any, ...], state: dict[str, Any]) -> Exception:
     """Make an error that was pickled, or copied: the constructors want more than `args`."""
-    error = cls.__new__(cls, *args)
+    error = cls.__new__(cls)
+    error.args = args
     error.__dict__.update(state)
     return error
 
