@@ -236,4 +236,6 @@ def test_mlflows_own_client_makes_more(server_uri: str, unique_name: str, tmp_pa
             call()
             made[name] = counter.count
 
-    assert made == dict.fromkeys(calls, 2) | {"download_artifacts": 6}
+    # What it remembers of a server saves it one request of a download, for a while.
+    assert made.pop("download_artifacts") in (5, 6)
+    assert made == {name: 2 for name in calls if name != "download_artifacts"}
