@@ -121,18 +121,18 @@ async def test_a_server_that_shortens_values(server_uri: str, unique_name: str) 
             )
 
         with pytest.raises(LedgerTruncatedError, match="keeps 500 of"):
-            await split(short, 1)
+            await split(short, 2)
         index = (await control_of(good, project)).tags["rollouts.index"]
         assert (await good.get_run(index)).data.params == {}
         assert await ledger_runs(good, project) == []
-        assert (await split(good, 1)).generation == 1
+        assert (await split(good, 2)).generation == 1
 
         with pytest.raises(LedgerTruncatedError, match="skipped"):
-            await split(short, 2)
-        assert (await live_now(server_uri, project))[project.runs[0]] == 0.3333
-        assert (await split(good, 2)).generation == 3
-        assert chain_documents(await ledger_runs(good, project))[3]["parent"] == 1
+            await split(short, 6)
         assert (await live_now(server_uri, project))[project.runs[0]] == 0.5
+        assert (await split(good, 6)).generation == 3
+        assert chain_documents(await ledger_runs(good, project))[3]["parent"] == 1
+        assert (await live_now(server_uri, project))[project.runs[0]] == 0.75
         await short.aclose()
 
 

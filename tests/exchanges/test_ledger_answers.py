@@ -12,6 +12,7 @@ import pytest
 
 from mlflow_utilities import AsyncMlflowClient
 from mlflow_utilities.errors import (
+    BadRequestError,
     LedgerCorruptError,
     LedgerMissingError,
     LedgerTruncatedError,
@@ -43,6 +44,7 @@ class Server:
     runs: dict[str, dict[str, str]] = field(default_factory=dict[str, dict[str, str]])
     controls: list[str] = field(default_factory=lambda: [CONTROL])
     reading: Callable[[str, int], dict[str, str] | httpx.Response | None] = lambda run_id, number: None
+    refusals: list[httpx.Response] = field(default_factory=list[httpx.Response])
     sent: list[str] = field(default_factory=list[str])
     reads: int = 0
 
@@ -62,6 +64,8 @@ class Server:
         if path == "runs/get":
             return self._run(request.url.params["run_id"])
         if path == "runs/create":
+            if self.refusals:
+                return self.refusals.pop()
             self.runs[SECOND] = {}
             info = {"run_id": SECOND, "experiment_id": CONTROL, "status": "RUNNING", "lifecycle_stage": "active"}
             return httpx.Response(200, json={"run": {"info": info, "data": {}}})
@@ -130,24 +134,17 @@ async def test_generations_never_go_back(world: World) -> None:
     assert seen == [8, 8, 8, 8, 8, 9]
 
 
-async def test_a_pointer_to_a_run_that_does_not_show_yet(world: World) -> None:
-    """The reader stays where it is, and goes on when the run shows."""
+@pytest.mark.parametrize("shown", [{}, {SECOND: {}}], ids=["no run", "a run without slots"])
+async def test_a_pointer_to_what_does_not_show_yet(world: World, shown: dict[str, dict[str, str]]) -> None:
+    """The reader stays where it is, and goes on when the run and its slot show."""
     world.server.runs[FIRST][slot_key(3)] = encode_pointer(Pointer(SECOND, "9f" * 8))
+    world.server.runs |= shown
     assert await world.generation() == 2
     assert (await world.ledger.walk(world.client)).lagging
 
     world.server.runs[SECOND] = {slot_key(3): encode_document(generation(3))}
     assert await world.generation() == 3
     assert world.ledger.position == SECOND
-
-
-async def test_a_run_that_does_not_show_its_slots_yet(world: World) -> None:
-    """The reader stays where it is likewise."""
-    world.server.runs[FIRST][slot_key(3)] = encode_pointer(Pointer(SECOND, "9f" * 8))
-    world.server.runs[SECOND] = {}
-    assert await world.generation() == 2
-    world.server.runs[SECOND] = {slot_key(3): encode_document(generation(3))}
-    assert await world.generation() == 3
 
 
 async def test_a_chain_that_leads_in_a_circle(world: World) -> None:
@@ -282,3 +279,21 @@ async def test_a_pointer_that_came_second(world: World) -> None:
     assert not written.won
     assert world.server.sent[-1] == "runs/delete"
     assert world.ledger.position == FIRST
+
+
+BUSY_POOL = {"error_code": "BAD_REQUEST", "message": "QueuePool limit of size 5 overflow 10 reached"}
+
+
+@pytest.mark.parametrize("often", [3, 4])
+async def test_a_new_run_that_is_refused(world: World, often: int) -> None:
+    """It is tried three times more, for one too many is harmless; then the refusal is raised."""
+    world.server.refusals = [httpx.Response(400, json=BUSY_POOL) for _ in range(often)]
+
+    if often == 3:
+        assert (await world.commit(full=True)).won
+    else:
+        with pytest.raises(BadRequestError, match="QueuePool"):
+            await world.commit(full=True)
+
+    assert world.server.sent.count("runs/create") == 4
+    assert (slot_key(3) in world.server.runs[FIRST]) is (often == 3)

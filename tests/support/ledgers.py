@@ -22,6 +22,7 @@ __all__ = [
     "chain_documents",
     "control_of",
     "died",
+    "is_killed",
     "ledger_runs",
     "live_now",
     "new_clock",
@@ -107,13 +108,14 @@ def died() -> Generator[None]:
     try:
         yield
     except BaseException as error:
-        if not _is_killed(error):
+        if not is_killed(error):
             raise
     else:
         raise AssertionError("it lived to the end")
 
 
-def _is_killed(error: Any) -> bool:
+def is_killed(error: Any) -> bool:
+    """Return whether an error, or one of a group, is the death that a script asked for."""
     if isinstance(error, BaseExceptionGroup):
-        return any(_is_killed(inner) for inner in error.exceptions)
+        return any(is_killed(inner) for inner in error.exceptions)
     return isinstance(error, KilledError)
