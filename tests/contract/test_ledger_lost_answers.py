@@ -176,7 +176,8 @@ async def test_a_listing_whose_ledger_is_out_of_date(server_uri: str, unique_nam
         found = await statuses(reader, project)
 
         assert found == {project.runs[0]: ("Disabled", 0.0), project.runs[1]: ("Active", 1.0)}
-        assert replica.lines == ["GET runs/get", "POST runs/search"] * 3
+        both = ["GET runs/get", "POST runs/search"]
+        assert replica.lines == [*both, "GET experiments/get-by-name", *both, *both]
         await reader.aclose()
 
 
