@@ -21,6 +21,7 @@ from mlflow_utilities.errors import (
     NotFoundError,
     PermissionDeniedError,
     RolloutOutcomeUnknownError,
+    ServerError,
     UnauthenticatedError,
 )
 from mlflow_utilities.rollout.claim import CLAIM_DEADLINE, Claim, claim
@@ -250,5 +251,16 @@ async def test_a_server_that_cannot_be_reached_after_a_lost_answer(server: Scrip
     """Then it is not known what the lost one did."""
     server.answer([LOST, httpx.ConnectError("refused")])
 
+    with pytest.raises(RolloutOutcomeUnknownError):
+        await server.claim()
+
+
+async def test_a_refusal_that_cannot_be_looked_into(server: Scripted) -> None:
+    """The server's failure is raised when nothing was lost before; else the outcome is unknown."""
+    server.answer([INVALID], [httpx.Response(503)])
+    with pytest.raises(ServerError):
+        await server.claim()
+
+    server.answer([LOST, INVALID], [httpx.Response(503)])
     with pytest.raises(RolloutOutcomeUnknownError):
         await server.claim()
