@@ -11,6 +11,7 @@ import pytest
 
 from mlflow_utilities import AsyncMlflowClient, mlflow_api
 from support.clock import FakeClock
+from support.ledgers import with_generations
 from support.runs import Project, legacy_run, make_project
 from support.transports import Fault, KilledError, faulty_client
 
@@ -49,10 +50,7 @@ async def split(client: AsyncMlflowClient, name: str) -> Project:
 
 async def full(client: AsyncMlflowClient, name: str) -> Project:
     """Make a project whose ledger run has 16 generations, so that the next one goes to a new run."""
-    project = await fresh(client, name)
-    for number in range(16):
-        await mlflow_api.enable_run(project.runs[number % 2], client=client)
-    return project
+    return await with_generations(client, name, 16, 3)
 
 
 async def legacy(client: AsyncMlflowClient, name: str) -> Project:
