@@ -160,17 +160,23 @@ def alerting_server(context: ssl.SSLContext) -> Iterator[tuple[StubServer, list[
     def serve() -> None:
         with contextlib.suppress(OSError):
             while True:
-                connection, address = listener.accept()
+                plain, address = listener.accept()
                 accepted.append(address)
-                with contextlib.suppress(OSError), context.wrap_socket(connection, server_side=True):
-                    pytest.fail("the handshake succeeded")
+                with context.wrap_socket(plain, server_side=True, do_handshake_on_connect=False) as connection:
+                    with contextlib.suppress(ssl.SSLError):
+                        connection.do_handshake()
+                    # Closing with something unread would reset the connection before the alert is read.
+                    while socket.socket.recv(connection, 65536):
+                        pass
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=serve)
         thread.start()
-        yield StubServer(uri=f"https://localhost:{listener.getsockname()[1]}"), accepted
-        listener.shutdown(socket.SHUT_RDWR)
-        thread.join()
+        try:
+            yield StubServer(uri=f"https://localhost:{listener.getsockname()[1]}"), accepted
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
 
 
 @pytest.mark.parametrize("newest", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["TLS 1.2", "TLS 1.3"])

@@ -192,8 +192,12 @@ async def test_a_ready_made_client_that_is_closed_says_so() -> None:
         ({"max_concurrency": 0}, "max_concurrency is 0"),
         ({"max_concurrency": True}, "max_concurrency is True"),
         ({"tracking_uri": "https://ho st"}, "tracking URI"),
+        ({"tracking_uri": "https://ä..b"}, "tracking URI"),
+        ({"environ": {"HTTPS_PROXY": "ftp://proxy"}}, "proxy"),
+        ({"environ": {"HTTPS_PROXY": "http://proxy:port"}}, "proxy"),
+        ({"environ": {"HTTPS_PROXY": "socks5://proxy"}}, "proxy"),
     ],
-    ids=range(8),
+    ids=range(12),
 )
 def test_arguments_that_cannot_work_are_refused(options: dict[str, Any], match: str) -> None:
     """The constructor names the argument."""
@@ -339,3 +343,24 @@ async def test_at_most_max_concurrency_requests_are_made_at_once() -> None:
             tasks.start_soon(client.request, "GET", "x")
 
     assert most == 3
+
+
+async def test_a_call_without_limit_waits_for_its_turn() -> None:
+    """`timeout=None` lifts the bound on waiting too, and any number of different limits may be used."""
+    seen: list[Any] = []
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.extensions["timeout"])
+        await anyio.lowlevel.checkpoint()
+        return httpx.Response(200, json={})
+
+    http_client = httpx.AsyncClient(transport=httpx.MockTransport(answer))
+    async with client_with(http_client, max_concurrency=1) as client:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(3):
+                tasks.start_soon(client.with_options(timeout=None).request, "GET", "x")
+        for seconds in range(1, 101):
+            await client.request("GET", "x", timeout=seconds)
+
+    assert seen[:3] == [{"connect": 10.0, "read": None, "write": None, "pool": None}] * 3
+    assert [limits["read"] for limits in seen[3:]] == list(range(1, 101))

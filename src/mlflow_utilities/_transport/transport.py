@@ -57,6 +57,8 @@ class HttpTransport:
             library = load_library(http_library)
             context = tls_context(library, settings)
             self._make: Callable[[], Lane] = lambda: make_lane(library, settings, context, limits.keepalive_expiry)
+            if settings.proxy:
+                self._make()  # a proxy that cannot work is refused here
         else:
             library = library_of(http_client)
             if http_library not in (None, library.__name__):
