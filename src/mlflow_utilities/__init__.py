@@ -45,14 +45,18 @@ from mlflow_utilities.typing import Limits, Safety, Timeout
 
 if TYPE_CHECKING:
     from mlflow_utilities import entities, filters, mlflow_api
-    from mlflow_utilities.mlflow_api import Model, SavedModel, VersionedRun
+    from mlflow_utilities.mlflow_api import LiveRun, Model, Repairs, Rollout, RolloutEntry, SavedModel, VersionedRun
     from mlflow_utilities.rollout.status import ModelStatus
     from mlflow_utilities.rollout.version import Version
     from mlflow_utilities.rollout.version_range import VersionRange
 
 _LAZY = {
+    "LiveRun": "mlflow_utilities.mlflow_api",
     "Model": "mlflow_utilities.mlflow_api",
     "ModelStatus": "mlflow_utilities.rollout.status",
+    "Repairs": "mlflow_utilities.mlflow_api",
+    "Rollout": "mlflow_utilities.mlflow_api",
+    "RolloutEntry": "mlflow_utilities.mlflow_api",
     "SavedModel": "mlflow_utilities.mlflow_api",
     "Version": "mlflow_utilities.rollout.version",
     "VersionRange": "mlflow_utilities.rollout.version_range",
@@ -78,6 +82,7 @@ __all__ = [
     "LedgerNewerFormatError",
     "LedgerTruncatedError",
     "Limits",
+    "LiveRun",
     "MissingDependencyError",
     "MlflowApiError",
     "MlflowConnectionError",
@@ -91,7 +96,10 @@ __all__ = [
     "ProtocolError",
     "RateLimitedError",
     "RedirectError",
+    "Repairs",
+    "Rollout",
     "RolloutConflictError",
+    "RolloutEntry",
     "RolloutError",
     "RolloutOutcomeUnknownError",
     "RolloutTooLargeError",

@@ -85,7 +85,7 @@ class FetchedToken:
             if inspect.iscoroutinefunction(source):
                 return await source()
             # In a tuple, for trio refuses functions in threads that return something to await.
-            (got,) = await anyio.to_thread.run_sync(lambda: (source(),))
+            (got,) = await anyio.to_thread.run_sync(lambda: (source(),), abandon_on_cancel=True)
             return await cast("Awaitable[object]", got) if inspect.isawaitable(got) else got
         except MlflowUtilitiesError:
             raise

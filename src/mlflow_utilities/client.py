@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import re
 from collections.abc import Mapping, Sequence
@@ -54,10 +55,9 @@ class AsyncMlflowClient(
     callable, called again after a 401); `timeout` in seconds for a whole call, or a `Timeout`; `max_retries`;
     `max_concurrency` requests at once; `keepalive_expiry` seconds that an idle connection is kept; `workspace` name;
     `verify` (False, or the path of a CA bundle); `client_cert` path; `http_client` (an httpx or httpx2 AsyncClient that
-    stays yours to close; its headers, cookies excepted, are sent too, its base_url is not used; plain httpx 0.28 may
-    lose connections of its pool when callers are cancelled, which the client's own connections do not);
-    `http_library` ("httpx" or "httpx2"); `environ` instead of the process's; `clock` for tests. What is not given comes
-    from MLflow's environment variables.
+    stays yours to close: its headers are sent too, its base_url is not used, and plain httpx 0.28 loses connections of
+    its pool when callers are cancelled); `http_library` ("httpx" or "httpx2"); `environ` instead of the process's;
+    `clock` for tests. What is not given comes from MLflow's environment variables.
 
     Raises ConfigurationError when settings cannot work, MissingDependencyError when `http_library` is not installed.
     """
@@ -130,7 +130,7 @@ class AsyncMlflowClient(
     def user(self) -> str:
         """Who this client acts for, as rollout histories record it: the user name, else the account's name."""
         names = (self._environ.get(name) for name in ("LOGNAME", "USER", "USERNAME"))
-        return self._settings.username or next((name for name in names if name), "unknown")
+        return self._settings.username or next((name for name in names if name), None) or _account()
 
     @property
     def state(self) -> dict[str, Any]:
@@ -229,3 +229,10 @@ def _query(params: Mapping[str, str | Sequence[str]]) -> tuple[tuple[str, str], 
                 raise InvalidInputError(f"the query parameter {key} is {value!r}", hint="give text, or a list of texts")
             pairs.append((key, item))
     return tuple(pairs)
+
+
+def _account() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError, ImportError):  # an account without a name, as in some containers
+        return "unknown"

@@ -7,7 +7,7 @@ import httpx
 import httpx2
 import pytest
 
-from mlflow_utilities import AsyncMlflowClient, ModelStatus, mlflow_api
+from mlflow_utilities import AsyncMlflowClient, InvalidInputError, ModelStatus, RolloutConflictError, mlflow_api
 from support.runs import make_project, make_run
 
 pytestmark = pytest.mark.anyio
@@ -25,6 +25,35 @@ async def test_tasks_of_one_client_take_turns(server_uri: str, unique_name: str)
 
     assert [entry.generation for entry in history] == list(range(1, 31))
     assert {run.run_id for run in history[-1].live} == set(runs)
+
+
+async def test_two_splits_at_once_are_a_conflict_also_within_one_client(server_uri: str, unique_name: str) -> None:
+    """One of them is the rollout, the other is told so, and runs can be keys of a dict."""
+    async with AsyncMlflowClient(server_uri) as client:
+        project = await make_project(client, unique_name, 2)
+        both = dict.fromkeys(project.runs, 1.0)
+        await mlflow_api.update_active_runs(both, "1.0.0", project.experiment_id, client=client)
+        refused: list[RolloutConflictError] = []
+
+        async def alone(run_id: str) -> None:
+            try:
+                await mlflow_api.update_active_runs({run_id: 1.0}, "1.0.0", project.experiment_id, client=client)
+            except RolloutConflictError as error:
+                refused.append(error)
+
+        async with anyio.create_task_group() as group:
+            for run_id in project.runs:
+                group.start_soon(alone, run_id)
+        models = await mlflow_api.list_models(None, project.experiment_id, active_state="Active", client=client)
+
+    assert len(refused) == 1
+    assert dict.fromkeys(models, 1.0) == dict.fromkeys(models, models[0].test_fraction)
+
+
+async def test_something_else_than_a_client_is_refused() -> None:
+    """With what it is, and what it should be."""
+    with pytest.raises(InvalidInputError, match="client is a str"):
+        await mlflow_api.list_runs(None, experiment_name="x", client="http://127.0.0.1")  # type: ignore[arg-type]
 
 
 async def test_a_ledger_that_was_begun_again_is_noticed(server_uri: str, unique_name: str) -> None:

@@ -88,6 +88,23 @@ async def test_a_sync_callable_does_not_run_on_the_event_loop() -> None:
     assert threads != [threading.get_ident()]
 
 
+async def test_a_callable_that_hangs_holds_nobody_up() -> None:
+    """A call that runs out of time does not wait for the thread."""
+    begun, end = threading.Event(), threading.Event()
+
+    def source() -> str:
+        begun.set()
+        end.wait(60)
+        return "abc"
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(authenticator(token=source).header)
+        assert await anyio.to_thread.run_sync(begun.wait, 60)
+        tasks.cancel_scope.cancel()
+    assert not end.is_set()
+    end.set()
+
+
 async def test_callers_share_a_fetch() -> None:
     """The first token, and the one after a refusal, are fetched once for all who wait."""
     fetched = 0

@@ -32,8 +32,15 @@ _LONGEST_WHY = 200
 
 @asynccontextmanager
 async def opened(client: AsyncMlflowClient | None) -> AsyncGenerator[AsyncMlflowClient]:
-    """Give the caller's client, or one from the environment for this call alone."""
+    """Give the caller's client, or one from the environment for this call alone.
+
+    Raises:
+        InvalidInputError: it is something else than an AsyncMlflowClient.
+
+    """
     if client is not None:
+        if not isinstance(client, AsyncMlflowClient):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidInputError(f"client is a {type(client).__name__}", hint="give an AsyncMlflowClient")
         yield client
         return
     async with AsyncMlflowClient() as own:

@@ -107,8 +107,8 @@ class VersionedRun:
     version: Version
     status: ModelStatus
     test_fraction: float
-    immutable_metadata: Mapping[str, str]
-    mutable_metadata: Mapping[str, float | str]
+    immutable_metadata: Mapping[str, str] = field(hash=False)
+    mutable_metadata: Mapping[str, float | str] = field(hash=False)
     start_time: int | None
     end_time: int | None
     _raw: Mapping[str, Any] = field(repr=False, compare=False)

@@ -66,6 +66,8 @@ async def commit(
 
     """
     work = Work(client, ledger, wish, options, known or {}, known_at, options.expected_generation)
+    if ledger.lock.statistics().locked and ledger.document and (wish.version or wish.whole):
+        work.begun, work.first = True, wish.planned_on or ledger.document  # the one before may change the same
     async with ledger.lock:  # tasks of one client take turns instead of racing each other through the server
         return await _commit(work)
 
