@@ -29,7 +29,9 @@ from mlflow_utilities.errors import (
     MlflowTimeoutError,
     MlflowUtilitiesError,
     ModelError,
+    NoActiveModelError,
     NotFoundError,
+    NotReadyError,
     PermissionDeniedError,
     ProtocolError,
     RateLimitedError,
@@ -39,12 +41,13 @@ from mlflow_utilities.errors import (
     RolloutOutcomeUnknownError,
     RolloutTooLargeError,
     ServerError,
+    ServingError,
     UnauthenticatedError,
 )
 from mlflow_utilities.typing import Limits, Safety, Timeout
 
 if TYPE_CHECKING:
-    from mlflow_utilities import entities, filters, mlflow_api
+    from mlflow_utilities import entities, filters, mlflow_api, serving
     from mlflow_utilities.mlflow_api import LiveRun, Model, Repairs, Rollout, RolloutEntry, SavedModel, VersionedRun
     from mlflow_utilities.rollout.status import ModelStatus
     from mlflow_utilities.rollout.version import Version
@@ -62,7 +65,7 @@ _LAZY = {
     "VersionRange": "mlflow_utilities.rollout.version_range",
     "VersionedRun": "mlflow_utilities.mlflow_api",
 }
-_MODULES = ("entities", "filters", "mlflow_api")
+_MODULES = ("entities", "filters", "mlflow_api", "serving")
 
 __all__ = [
     "AlreadyExistsError",
@@ -91,7 +94,9 @@ __all__ = [
     "Model",
     "ModelError",
     "ModelStatus",
+    "NoActiveModelError",
     "NotFoundError",
+    "NotReadyError",
     "PermissionDeniedError",
     "ProtocolError",
     "RateLimitedError",
@@ -106,6 +111,7 @@ __all__ = [
     "Safety",
     "SavedModel",
     "ServerError",
+    "ServingError",
     "Timeout",
     "UnauthenticatedError",
     "Version",
@@ -114,6 +120,7 @@ __all__ = [
     "entities",
     "filters",
     "mlflow_api",
+    "serving",
 ]
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import getpass
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
@@ -38,7 +39,7 @@ from mlflow_utilities.typing import (
     TokenSource,
 )
 
-__all__ = ["AsyncMlflowClient"]
+__all__ = ["AsyncMlflowClient", "opened"]
 
 _SAFETIES = {"GET": Safety.READ, "HEAD": Safety.READ, "POST": Safety.CREATE}
 _VERSION = re.compile(r"\d+(\.\w+)+")
@@ -219,6 +220,23 @@ class AsyncMlflowClient(
         if not _VERSION.fullmatch(text):
             raise ProtocolError("GET /version: the answer is not a version", hint="is this the address of MLflow?")
         return text
+
+
+@asynccontextmanager
+async def opened(client: AsyncMlflowClient | None) -> AsyncGenerator[AsyncMlflowClient]:
+    """Give the caller's client, or one from the environment for this call alone.
+
+    Raises:
+        InvalidInputError: it is something else than an AsyncMlflowClient.
+
+    """
+    if client is not None:
+        if not isinstance(client, AsyncMlflowClient):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidInputError(f"client is a {type(client).__name__}", hint="give an AsyncMlflowClient")
+        yield client
+        return
+    async with AsyncMlflowClient() as own:
+        yield own
 
 
 def _query(params: Mapping[str, str | Sequence[str]]) -> tuple[tuple[str, str], ...]:

@@ -21,6 +21,9 @@ MlflowUtilitiesError
 ├── InvalidInputError               an argument was refused before anything was sent (also ValueError)
 ├── ArtifactError                   artifact bytes could not be moved (also OSError)
 ├── ModelError                      a model could not be saved or loaded
+├── ServingError                    a service has no model to answer with
+│   ├── NotReadyError               no models are loaded yet; the cause says why
+│   └── NoActiveModelError          the rollout has no Active run for this request
 └── RolloutError                    the rollout could not be read or changed
     ├── RolloutConflictError        somebody else changed it first
     ├── RolloutOutcomeUnknownError  the answer was lost; make the same call again
@@ -60,7 +63,9 @@ __all__ = [
     "MlflowTimeoutError",
     "MlflowUtilitiesError",
     "ModelError",
+    "NoActiveModelError",
     "NotFoundError",
+    "NotReadyError",
     "PermissionDeniedError",
     "ProtocolError",
     "RateLimitedError",
@@ -70,6 +75,7 @@ __all__ = [
     "RolloutOutcomeUnknownError",
     "RolloutTooLargeError",
     "ServerError",
+    "ServingError",
     "UnauthenticatedError",
 ]
 
@@ -213,6 +219,18 @@ class ArtifactError(MlflowUtilitiesError, OSError):
 
 class ModelError(MlflowUtilitiesError):
     """A model could not be serialised, saved, found or loaded."""
+
+
+class ServingError(MlflowUtilitiesError):
+    """A service has no model to answer with."""
+
+
+class NotReadyError(ServingError):
+    """No models are loaded yet, or none any more; `__cause__` has what prevented it last."""
+
+
+class NoActiveModelError(ServingError, LookupError):
+    """The rollout, as the service knows it, has no Active run for this request."""
 
 
 class RolloutError(MlflowUtilitiesError):

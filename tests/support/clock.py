@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from heapq import heappop, heappush
+from itertools import count
+from random import Random
+
 import anyio
 from anyio.lowlevel import checkpoint
 
-__all__ = ["FakeClock"]
+__all__ = ["FakeClock", "SteppedClock"]
 
 
 class FakeClock:
@@ -49,3 +54,59 @@ class FakeClock:
         scope = anyio.CancelScope()
         self._limits.append((self._elapsed + seconds, scope))
         return scope
+
+
+class SteppedClock:
+    """A `mlflow_utilities._clock.Clock` that stands still until `advance`; chance comes from a seeded generator."""
+
+    def __init__(self, *, now_ms: int = 1_790_000_000_000, seed: int = 1) -> None:
+        self.now = now_ms
+        self._elapsed = 0.0
+        self._chance = Random(seed)
+        self._numbers = count()
+        self._waiting: list[tuple[float, int, Callable[[], object]]] = []
+
+    def monotonic(self) -> float:
+        """Return the seconds that passed."""
+        return self._elapsed
+
+    def now_ms(self) -> int:
+        """Return the start, plus what passed; setting `now` makes the wall clock jump."""
+        return self.now + round(self._elapsed * 1000)
+
+    def random(self) -> float:
+        """Return a number in [0.0, 1.0)."""
+        return self._chance.random()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait until `advance` has come that far."""
+        if seconds <= 0:
+            await checkpoint()
+            return
+        woken = anyio.Event()
+        self._at(seconds, woken.set)
+        await woken.wait()
+
+    def time_limit(self, seconds: float) -> anyio.CancelScope:
+        """Return a scope that `advance` cancels."""
+        scope = anyio.CancelScope()
+        self._at(seconds, scope.cancel)
+        return scope
+
+    def _at(self, seconds: float, then: Callable[[], object]) -> None:
+        heappush(self._waiting, (self._elapsed + seconds, next(self._numbers), then))
+
+    async def advance(self, seconds: float) -> None:
+        """Let time pass, moment by moment: whoever is due runs until every task waits for something again.
+
+        A task that waits for a thread or a socket counts as waiting: such a test waits for an event of its own.
+        """
+        end = self._elapsed + seconds
+        await anyio.wait_all_tasks_blocked()
+        while self._waiting and self._waiting[0][0] <= end:
+            self._elapsed, _, then = heappop(self._waiting)
+            then()
+            while self._waiting and self._waiting[0][0] <= self._elapsed:
+                heappop(self._waiting)[2]()
+            await anyio.wait_all_tasks_blocked()
+        self._elapsed = end

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from mlflow_utilities.client import AsyncMlflowClient
@@ -14,37 +13,18 @@ from mlflow_utilities.rollout.draft import Change, State
 from mlflow_utilities.rollout.executor import commit
 from mlflow_utilities.rollout.experiments import (
     all_ledgers,
-    check_names,
     known_ledger,
     ledger_of,
     resolve_experiment,
-    submodel_of,
 )
 from mlflow_utilities.rollout.facts import read_facts
 from mlflow_utilities.rollout.reader import Ledger
 from mlflow_utilities.rollout.rounds import Options, Outcome, Wish
 from mlflow_utilities.rollout.version import Version, VersionLike
 
-__all__ = ["change_run", "check_metadata", "exact_version", "find_ledger", "opened", "options_of"]
+__all__ = ["change_run", "check_metadata", "exact_version", "options_of"]
 
 _LONGEST_WHY = 200
-
-
-@asynccontextmanager
-async def opened(client: AsyncMlflowClient | None) -> AsyncGenerator[AsyncMlflowClient]:
-    """Give the caller's client, or one from the environment for this call alone.
-
-    Raises:
-        InvalidInputError: it is something else than an AsyncMlflowClient.
-
-    """
-    if client is not None:
-        if not isinstance(client, AsyncMlflowClient):  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise InvalidInputError(f"client is a {type(client).__name__}", hint="give an AsyncMlflowClient")
-        yield client
-        return
-    async with AsyncMlflowClient() as own:
-        yield own
 
 
 def options_of(client: AsyncMlflowClient, why: object, expected_generation: object, dry_run: object) -> Options:
@@ -87,15 +67,6 @@ def check_metadata(value: object, name: str) -> Mapping[str, Any]:
     if not isinstance(value, Mapping) or not all(isinstance(key, str) and key for key in value):  # pyright: ignore[reportUnknownVariableType]
         raise InvalidInputError(f"{name} is {value!r}", hint="give a mapping with keys that are text")
     return value  # pyright: ignore[reportUnknownVariableType]
-
-
-async def find_ledger(
-    client: AsyncMlflowClient, experiment_id: str | None, experiment_name: str | None, submodel_name: str | None
-) -> Ledger:
-    """Return the ledger of a submodel, named as the verbs name it."""
-    check_names(experiment_id, experiment_name, submodel_name)
-    experiment = await resolve_experiment(client, experiment_id, experiment_name)
-    return ledger_of(client, experiment, submodel_of(experiment, submodel_name))
 
 
 async def change_run(

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from mlflow_utilities.client import AsyncMlflowClient
+from mlflow_utilities.client import AsyncMlflowClient, opened
 from mlflow_utilities.errors import InvalidInputError
-from mlflow_utilities.mlflow_api.calls import change_run, opened, options_of
+from mlflow_utilities.mlflow_api.calls import change_run, options_of
 from mlflow_utilities.mlflow_api.values import Rollout, rollout_of
 from mlflow_utilities.rollout import planner
 from mlflow_utilities.rollout.draft import Change, State

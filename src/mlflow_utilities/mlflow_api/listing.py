@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mlflow_utilities.client import AsyncMlflowClient
-from mlflow_utilities.mlflow_api.calls import check_metadata, find_ledger, opened
-from mlflow_utilities.mlflow_api.values import Model, RolloutEntry, VersionedRun, entry_of, model_of, versioned_fields
-from mlflow_utilities.rollout.experiments import check_names
+from mlflow_utilities.client import AsyncMlflowClient, opened
+from mlflow_utilities.mlflow_api.calls import check_metadata
+from mlflow_utilities.mlflow_api.values import RolloutEntry, entry_of
+from mlflow_utilities.rollout.experiments import check_names, find_ledger
 from mlflow_utilities.rollout.history import read_chain
 from mlflow_utilities.rollout.listing import Listed, Wanted, list_submodel
 from mlflow_utilities.rollout.status import ModelStatus
 from mlflow_utilities.rollout.version_range import RangeLike, VersionRange
+from mlflow_utilities.rollout.versioned_runs import Model, VersionedRun, model_of, versioned_fields
 
 __all__ = ["list_models", "list_runs", "rollout_history"]
 

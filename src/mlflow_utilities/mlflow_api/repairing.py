@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from mlflow_utilities.client import AsyncMlflowClient
-from mlflow_utilities.mlflow_api.calls import find_ledger, opened, options_of
+from mlflow_utilities.client import AsyncMlflowClient, opened
+from mlflow_utilities.mlflow_api.calls import options_of
 from mlflow_utilities.rollout import reconcile as repairs
+from mlflow_utilities.rollout.experiments import find_ledger
 from mlflow_utilities.rollout.rebuild import rebuild as begin_again
 from mlflow_utilities.rollout.reconcile import Repairs
 

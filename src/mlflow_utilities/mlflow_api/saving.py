@@ -8,9 +8,9 @@ from types import ModuleType
 from typing import Any
 
 from mlflow_utilities._protocol.values import MAX_PARAM, MAX_TAG, key_of, pairs_json
-from mlflow_utilities.client import AsyncMlflowClient
+from mlflow_utilities.client import AsyncMlflowClient, opened
 from mlflow_utilities.errors import InvalidInputError
-from mlflow_utilities.mlflow_api.calls import check_metadata, exact_version, opened
+from mlflow_utilities.mlflow_api.calls import check_metadata, exact_version
 from mlflow_utilities.mlflow_api.values import SavedModel
 from mlflow_utilities.models import saving
 from mlflow_utilities.models.flavors import check_options, resolve_flavor

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from mlflow_utilities.client import AsyncMlflowClient
+from mlflow_utilities.client import AsyncMlflowClient, opened
 from mlflow_utilities.errors import InvalidInputError
-from mlflow_utilities.mlflow_api.calls import check_metadata, exact_version, find_ledger, opened, options_of
+from mlflow_utilities.mlflow_api.calls import check_metadata, exact_version, options_of
 from mlflow_utilities.mlflow_api.values import Rollout, rollout_of
 from mlflow_utilities.rollout import planner, splits
 from mlflow_utilities.rollout.calls import check_run_id
 from mlflow_utilities.rollout.executor import commit
+from mlflow_utilities.rollout.experiments import find_ledger
 from mlflow_utilities.rollout.history import generation_before, newest, read_chain
 from mlflow_utilities.rollout.rounds import Wish
 from mlflow_utilities.rollout.status import ModelStatus

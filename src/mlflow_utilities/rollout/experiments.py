@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 __all__ = [
     "all_ledgers",
     "check_names",
+    "find_ledger",
     "known_ledger",
     "ledger_of",
     "resolve_experiment",
@@ -142,3 +143,12 @@ def ledger_of(client: AsyncMlflowClient, experiment: ModelExperiment, submodel: 
 def known_ledger(client: AsyncMlflowClient, experiment_id: str, submodel: str) -> Ledger | None:
     """Return the ledger if this client has used it before."""
     return all_ledgers(client).get((experiment_id, submodel))
+
+
+async def find_ledger(
+    client: AsyncMlflowClient, experiment_id: str | None, experiment_name: str | None, submodel_name: str | None
+) -> Ledger:
+    """Return the ledger of a submodel, named as the verbs name it."""
+    check_names(experiment_id, experiment_name, submodel_name)
+    experiment = await resolve_experiment(client, experiment_id, experiment_name)
+    return ledger_of(client, experiment, submodel_of(experiment, submodel_name))

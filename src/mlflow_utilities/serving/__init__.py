@@ -1,0 +1,1 @@
+"""Serving: the refreshing and routing set of models inside a service."""

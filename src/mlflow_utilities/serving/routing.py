@@ -1,0 +1,1 @@
+"""Which model answers a key: pure, in memory, without waiting."""

@@ -1,0 +1,1 @@
+"""When to poll: pure functions of the interval, of chance and of what the last poll met."""
