@@ -14,7 +14,7 @@ from mlflow_utilities.models.mlmodel import read_flavors
 from mlflow_utilities.models.native import LOADERS, load_native
 from mlflow_utilities.models.threads import in_model_thread
 
-__all__ = ["download", "load"]
+__all__ = ["download", "load", "load_directory"]
 
 
 async def load(
@@ -41,7 +41,7 @@ async def load(
     async with held(
         client, model_uri, cache_dir=cache_dir, max_bytes=max_bytes, check_digests=check_digests
     ) as directory:
-        return await in_model_thread(lambda: _load(directory, model_uri, allowed), abandon=True)
+        return await in_model_thread(lambda: load_directory(directory, model_uri, allowed), abandon=True)
 
 
 async def download(client: AsyncMlflowClient, model_uri: str, directory: str | Path) -> str:
@@ -59,7 +59,14 @@ def _checked(flavors: Collection[str]) -> frozenset[str]:
     return frozenset(PYFUNC if name == "pyfunc" else name for name in names)
 
 
-def _load(directory: Path, uri: str, allowed: frozenset[str] | None) -> object:
+def load_directory(directory: Path, uri: str, allowed: frozenset[str] | None = None) -> object:
+    """Load the model whose files lie in `directory`. Blocks, and runs code of the model: call it in a worker thread.
+
+    `uri` names the model in errors; `allowed` are the flavors that may be used, as MLmodel files call them (pyfunc is
+    "python_function"), None for any.
+
+    Raises ModelError (cannot be loaded; the cause says why) and MissingDependencyError.
+    """
     found = read_flavors(directory)
     usable = {name: settings for name, settings in found.items() if allowed is None or name in allowed}
     if not usable:
