@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from mlflow_utilities.errors import InvalidInputError
 from mlflow_utilities.rollout.document import Document, LiveEntry
 from mlflow_utilities.rollout.status import ModelStatus
 from mlflow_utilities.rollout.version import Version
@@ -34,43 +36,46 @@ def select(document: Document, versions: VersionRange, canary_versions: VersionR
     """Return what a service with this range serves: the highest version in it that has an Active run.
 
     `canary_versions` says whose Canary runs get copies; None: those of the same range, and for an exact version or
-    `latest` those that are not lower than the version served.
+    `latest` those that are not lower than the version served. Versions that are none are not served.
     """
-    with_active = {key: entries for key, entries in document.live.items() if _of(entries, ModelStatus.Active)}
-    version = _highest(versions, with_active)
-    canaries = [
-        entry
-        for key, entries in document.live.items()
-        if _mirrors(key, version, versions, canary_versions)
-        for entry in _of(entries, ModelStatus.Canary)
-    ]
+    live = {version: entries for key, entries in document.live.items() if (version := _version_of(key)) is not None}
+    actives = _with(live, ModelStatus.Active)
+    canaries = _with(live, ModelStatus.Canary)
+    served = versions.highest(actives)
+    mirrored = _mirrored(canaries, versions, canary_versions, served)
     return Selection(
         generation=document.generation,
         salt=document.salt,
-        version=version,
-        actives=_of(with_active[version], ModelStatus.Active) if version is not None else (),
-        canaries=tuple(canaries),
+        version=None if served is None else served.without_build,
+        actives=() if served is None else actives[served],
+        canaries=tuple(entry for version in mirrored for entry in canaries[version]),
         revoked=frozenset(document.revoked),
         poll=document.poll,
     )
 
 
-def _of(entries: tuple[LiveEntry, ...], status: ModelStatus) -> tuple[LiveEntry, ...]:
-    return tuple(entry for entry in entries if entry.status is status)
+def _version_of(key: str) -> Version | None:
+    """Return the version that a key of a document stands for: it is written in full and without build metadata."""
+    try:
+        version = Version.parse(key)
+    except InvalidInputError:
+        return None
+    return version if version.without_build == key else None
 
 
-def _highest(versions: VersionRange, live: dict[str, tuple[LiveEntry, ...]]) -> str | None:
-    exact = versions.exact
-    if exact is not None:
-        return exact.without_build if exact.without_build in live else None
-    highest = versions.highest(live)
-    return None if highest is None else next(key for key in live if Version.parse(key) == highest)
+def _with(live: Mapping[Version, tuple[LiveEntry, ...]], status: ModelStatus) -> dict[Version, tuple[LiveEntry, ...]]:
+    """Return the versions that have runs of a status, with these runs."""
+    found = {version: tuple(entry for entry in entries if entry.status is status) for version, entries in live.items()}
+    return {version: entries for version, entries in found.items() if entries}
 
 
-def _mirrors(key: str, served: str | None, versions: VersionRange, canary_versions: VersionRange | None) -> bool:
-    version = Version.parse(key)
+def _mirrored(
+    canaries: Iterable[Version], versions: VersionRange, canary_versions: VersionRange | None, served: Version | None
+) -> list[Version]:
+    """Return the versions whose Canary runs get copies, the highest first."""
     if canary_versions is not None:
-        return canary_versions.is_latest or canary_versions.contains(version)
-    if versions.exact is not None or versions.is_latest:
-        return served is None or version >= Version.parse(served)
-    return versions.contains(version)
+        return canary_versions.matching(canaries)
+    lowest = versions.exact or served
+    if versions.exact is None and not versions.is_latest:
+        return versions.matching(canaries)
+    return sorted((version for version in canaries if lowest is None or version >= lowest), reverse=True)
