@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mlflow_utilities.client import AsyncMlflowClient, opened
 from mlflow_utilities.models import loading
+from mlflow_utilities.rollout.facts import RunFacts
 from mlflow_utilities.rollout.listing import Listed
 from mlflow_utilities.rollout.status import ModelStatus
 from mlflow_utilities.rollout.version import Version
@@ -17,7 +18,7 @@ from mlflow_utilities.rollout.version import Version
 if TYPE_CHECKING:
     from mlflow_utilities.entities import Run
 
-__all__ = ["MODEL_PATH", "Model", "VersionedRun", "model_of", "versioned_fields"]
+__all__ = ["MODEL_PATH", "Model", "VersionedRun", "model_of", "model_uri_of", "versioned_fields"]
 
 MODEL_PATH = "model"
 
@@ -93,7 +94,11 @@ def versioned_fields(listed: Listed) -> dict[str, Any]:
 
 
 def model_of(listed: Listed, client: AsyncMlflowClient | None) -> Model:
-    """Return the model of a run: by its logged model when the run made exactly one, else by the run."""
-    made = listed.facts.model_ids
-    uri = f"models:/{made[0]}" if len(made) == 1 else f"runs:/{listed.facts.run_id}/{MODEL_PATH}"
-    return Model(model_uri=uri, _client=client, **versioned_fields(listed))
+    """Return the model of a run."""
+    return Model(model_uri=model_uri_of(listed.facts), _client=client, **versioned_fields(listed))
+
+
+def model_uri_of(facts: RunFacts) -> str:
+    """Return the URI of a run's model: of its logged model when the run made exactly one, else by the run."""
+    made = facts.model_ids
+    return f"models:/{made[0]}" if len(made) == 1 else f"runs:/{facts.run_id}/{MODEL_PATH}"
