@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 
 import anyio
 
 from mlflow_utilities.client import AsyncMlflowClient
-from mlflow_utilities.errors import ModelError
-from mlflow_utilities.rollout.calls import runs_by_id
+from mlflow_utilities.errors import InvalidInputError, ModelError
+from mlflow_utilities.rollout.calls import check_run_id, runs_by_id
 from mlflow_utilities.rollout.document import LiveEntry
 from mlflow_utilities.rollout.facts import RunFacts
 from mlflow_utilities.rollout.listing import Listed
@@ -48,35 +48,46 @@ class KnownRuns:
                 version; it names all of them.
 
         """
-        wanted = dict.fromkeys(run_ids)
-        if not wanted.keys() <= self._known.keys():
+        found = self._those_known(run_ids)
+        if missing := [run_id for run_id in run_ids if run_id not in found]:
             async with self._lock:  # somebody else may be asking for the same ones
-                await self._ask(client, experiment_id, [run for run in wanted if run not in self._known])
-        found = {run_id: self._known[run_id] for run_id in wanted}
-        for run_id in found:
-            self._known.move_to_end(run_id)
-        self._forget(len(found))
-        return found
+                found.update(await self._ask(client, experiment_id, missing))
+        return {run_id: found[run_id] for run_id in run_ids}
 
-    def learn(self, facts: Iterable[RunFacts]) -> None:
-        """Remember runs that were read elsewhere, e.g. from a file; those that are known stay as they are."""
-        for item in facts:
-            self._known.setdefault(item.run_id, item)
-        self._forget(0)
+    def learn(self, facts: Mapping[str, RunFacts]) -> None:
+        """Remember runs, by id, that were read elsewhere, e.g. from a file; those that are known stay as they are."""
+        for run_id, item in facts.items():
+            self._known.setdefault(run_id, item)
+        while len(self._known) > self._limit:
+            self._known.popitem(last=False)
 
-    async def _ask(self, client: AsyncMlflowClient, experiment_id: str, run_ids: list[str]) -> None:
-        if not run_ids:
-            return
-        found = await runs_by_id(client, experiment_id, run_ids)
-        reasons = {run_id: _reason(found.get(run_id)) for run_id in run_ids}
-        self._known.update((run_id, facts) for run_id, facts in found.items() if reasons.get(run_id) is None)
+    async def _ask(
+        self, client: AsyncMlflowClient, experiment_id: str, run_ids: Collection[str]
+    ) -> dict[str, RunFacts]:
+        usable = self._those_known(run_ids)
+        unknown = [run_id for run_id in run_ids if run_id not in usable]
+        found = await runs_by_id(client, experiment_id, list(filter(_is_run_id, unknown)))
+        reasons = {run_id: _reason(found.get(run_id)) for run_id in unknown}
+        usable.update((run_id, facts) for run_id, facts in found.items() if reasons.get(run_id) is None)
+        self.learn(usable)
         failures = {run_id: reason for run_id, reason in reasons.items() if reason is not None}
         if failures:
             raise UnusableRunsError(failures)
+        return usable
 
-    def _forget(self, least: int) -> None:
-        while len(self._known) > max(self._limit, least):
-            self._known.popitem(last=False)
+    def _those_known(self, run_ids: Collection[str]) -> dict[str, RunFacts]:
+        found = {run_id: self._known[run_id] for run_id in run_ids if run_id in self._known}
+        for run_id in found:
+            self._known.move_to_end(run_id)
+        return found
+
+
+def _is_run_id(text: str) -> bool:
+    try:
+        check_run_id(text)
+    except InvalidInputError:
+        return False
+    return True
 
 
 def _reason(facts: RunFacts | None) -> str | None:
