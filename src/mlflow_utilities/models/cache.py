@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import anyio
@@ -22,10 +22,11 @@ from mlflow_utilities._protocol.uris import (
 )
 from mlflow_utilities.client import AsyncMlflowClient
 from mlflow_utilities.errors import ArtifactError, ConfigurationError, InvalidInputError
-from mlflow_utilities.models.cache_directory import CacheDirectory, Claim, Lease
+from mlflow_utilities.models.cache_directory import CacheDirectory, Claim, Lease, Manifest
 from mlflow_utilities.models.threads import in_file_thread
+from mlflow_utilities.stores.files import os_errors
 
-__all__ = ["MAX_BYTES", "default_cache_dir", "ensure", "held"]
+__all__ = ["MAX_BYTES", "ModelCache", "default_cache_dir", "ensure", "held"]
 
 MAX_BYTES = 20_000_000_000
 _VARIABLE = "MLFLOW_UTILITIES_CACHE_DIR"
@@ -69,11 +70,8 @@ async def held(
     Raises InvalidInputError, ArtifactError (the cache cannot be written, a file is cut short), ModelError (no model
     there) and API errors.
     """
-    if isinstance(max_bytes, bool) or not isinstance(max_bytes, int) or max_bytes < 0:  # pyright: ignore[reportUnnecessaryIsInstance]
-        raise InvalidInputError(f"max_bytes is {max_bytes!r}", hint="give a number of bytes")
-    root = Path(cache_dir) if cache_dir is not None else default_cache_dir(os.environ)
-    wanted = await _look_up(client, model_uri)
-    lease = await _obtain(client, wanted, CacheDirectory(root), max_bytes, check_digests)
+    cache = ModelCache(client, cache_dir, max_bytes)
+    lease = await cache.lease(model_uri, check_digests=check_digests)
     try:
         yield lease.path
     finally:
@@ -82,76 +80,134 @@ async def held(
 
 @dataclass(frozen=True, slots=True)
 class _Wanted:
-    """A model: its URI, its key, and its location if that had to be asked for."""
+    """A model: its URI, its key, and its location if that is known."""
 
     uri: str
     key: str
     location: str | None
 
 
-async def _look_up(client: AsyncMlflowClient, uri: str) -> _Wanted:
-    model = parse_model_uri(uri)
-    if isinstance(model, LoggedModelUri) and model.model_id.startswith("m-"):
-        return _Wanted(uri, _key(client, model.model_id), None)
-    # Not by an id that a location ends in: who may choose a location could fill the entry of another model.
-    location = await client.resolve_model_uri(uri)
-    return _Wanted(uri, _key(client, location), location)
+class ModelCache:
+    """The cache as one client uses it, for callers that use files for longer than a block; see `held`.
 
+    A `location` that is given spares asking for it; for `models:/m-...` it counts only when it is on this machine.
+    """
 
-def _key(client: AsyncMlflowClient, identity: str) -> str:
-    return hashlib.sha256(json.dumps([client.tracking_uri, identity]).encode()).hexdigest()
+    def __init__(
+        self, client: AsyncMlflowClient, cache_dir: str | Path | None = None, max_bytes: int = MAX_BYTES
+    ) -> None:
+        if isinstance(max_bytes, bool) or not isinstance(max_bytes, int) or max_bytes < 0:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidInputError(f"max_bytes is {max_bytes!r}", hint="give a number of bytes")
+        self._client = client
+        self._directory = CacheDirectory(Path(cache_dir) if cache_dir is not None else default_cache_dir(os.environ))
+        self._max_bytes = max_bytes
 
+    async def lease(self, uri: str, location: str | None = None, *, check_digests: bool = False) -> Lease:
+        """Return the files of a model, downloaded if need be, which stay until the lease is released.
 
-async def _obtain(
-    client: AsyncMlflowClient, wanted: _Wanted, cache: CacheDirectory, max_bytes: int, check_digests: bool
-) -> Lease:
-    if wanted.location is not None and (local := _local(client, wanted.location)):
-        return local
-    waits = downloads = 0
-    while True:
-        found = await in_file_thread(lambda: cache.attempt(wanted.key, check_digests))
-        if found is None:
-            await client.clock.sleep(_PAUSES[min(waits, len(_PAUSES) - 1)])
-            waits += 1
-        elif isinstance(found, Claim):
-            with found:
+        Raises what `held` raises.
+        """
+        wanted = await self._look_up(uri, location)
+        if local := self._local(wanted.location):
+            return local
+        waits = downloads = 0
+        while True:
+            found = await in_file_thread(lambda: self._directory.attempt(wanted.key, check_digests))
+            if found is None:
+                await self._client.clock.sleep(_PAUSES[min(waits, len(_PAUSES) - 1)])
+                waits += 1
+            elif isinstance(found, Claim):
                 if downloads == _MOST_DOWNLOADS:
-                    raise ArtifactError(f"the files of {wanted.uri} were damaged as soon as they were in the cache")
-                location = wanted.location or await client.resolve_model_uri(wanted.uri)
-                if local := _local(client, location):
+                    found.lock.release()
+                    raise ArtifactError(f"the files of {uri} were damaged as soon as they were in the cache")
+                if local := await self._download(wanted, found):
                     return local
-                await _download(client, wanted.uri, location, cache, found)
                 downloads += 1
-        else:
-            if downloads:
-                await _evict(cache, max_bytes, wanted.key, found)
-            return found
+            else:
+                return await self._new(wanted, found) if downloads else found
 
+    async def renew(self, uri: str, location: str | None = None) -> Lease | None:
+        """Download the files again; None when others use them, who have found them good, or when they are not copies.
 
-def _local(client: AsyncMlflowClient, location: str) -> Lease | None:
-    parsed = parse_location(location, client.tracking_uri)
-    return Lease(Path(parsed.path), None) if isinstance(parsed, FileLocation) else None
+        The caller has released its own lease. Raises what `held` raises.
+        """
+        wanted = await self._look_up(uri, location)
+        if self._local(wanted.location):
+            return None
+        with os_errors("write the model cache"):
+            claim = await in_file_thread(lambda: self._directory.claim(wanted.key))
+        if claim is None or await self._download(wanted, claim):
+            return None
+        lease = await self.lease(uri, wanted.location)
+        return await self._new(wanted, lease)
 
+    async def describe(self, uri: str, location: str | None = None) -> Manifest | None:
+        """Return the size in bytes and the location of a model that is in the cache; as `lease`, else."""
+        wanted = await self._look_up(uri, location)
+        return await in_file_thread(lambda: self._directory.describe(wanted.key))
 
-async def _download(client: AsyncMlflowClient, uri: str, location: str, cache: CacheDirectory, claim: Claim) -> None:
-    foreign = isinstance(parse_location(location, client.tracking_uri), ForeignLocation)
-    files = await in_file_thread(lambda: cache.begin(claim))
-    try:
-        await client.download_artifact_uri(uri if foreign else location, files)
-        about = {"server": client.tracking_uri, "uri": uri, "location": location}
-        await in_file_thread(lambda: cache.install(claim, files, about))
-    except BaseException:
-        with anyio.CancelScope(shield=True):
-            await in_file_thread(lambda: cache.give_up(files))
-        raise
+    async def is_intact(self, uri: str, location: str | None = None) -> bool:
+        """Return whether every file in the cache is as it was downloaded; always for files that are not copies."""
+        wanted = await self._look_up(uri, location)
+        if self._local(wanted.location):
+            return True
+        return await in_file_thread(lambda: self._directory.is_intact(wanted.key))
 
+    async def measure(self, uri: str, location: str | None = None) -> int:
+        """Return the bytes of a model's files, from the cache, else by listing them: a request for each directory.
 
-async def _evict(cache: CacheDirectory, max_bytes: int, key: str, lease: Lease) -> None:
-    try:
-        await in_file_thread(lambda: cache.evict(max_bytes, key))
-    except BaseException:
-        lease.release()
-        raise
+        Raises what `held` raises.
+        """
+        known = await self.describe(uri, location)
+        if known is not None:
+            return known.size
+        return await self._client.measure_artifact_uri(await self._source(uri, location))
+
+    async def _look_up(self, uri: str, location: str | None) -> _Wanted:
+        model = parse_model_uri(uri)
+        if isinstance(model, LoggedModelUri) and model.model_id.startswith("m-"):
+            # Not by its location: who may choose one could fill the entry of another model.
+            return _Wanted(uri, self._key(model.model_id), location if self._local(location) else None)
+        location = location or await self._client.resolve_model_uri(uri)
+        return _Wanted(uri, self._key(location), location)
+
+    def _key(self, identity: str) -> str:
+        return hashlib.sha256(json.dumps([self._client.tracking_uri, identity]).encode()).hexdigest()
+
+    def _local(self, location: str | None) -> Lease | None:
+        parsed = parse_location(location, self._client.tracking_uri) if location else None
+        return Lease(Path(parsed.path), None) if isinstance(parsed, FileLocation) else None
+
+    async def _source(self, uri: str, location: str | None) -> str:
+        """Return the URI to download: what only the server reaches is read through its run or logged model."""
+        found = location or await self._client.resolve_model_uri(uri)
+        return uri if isinstance(parse_location(found, self._client.tracking_uri), ForeignLocation) else found
+
+    async def _download(self, wanted: _Wanted, claim: Claim) -> Lease | None:
+        """Download, or return the files when they turn out to lie on this machine."""
+        with claim:
+            location = wanted.location or await self._client.resolve_model_uri(wanted.uri)
+            if local := self._local(location):
+                return local
+            source = await self._source(wanted.uri, location)
+            files = await in_file_thread(lambda: self._directory.begin(claim))
+            try:
+                await self._client.download_artifact_uri(source, files)
+                about = {"server": self._client.tracking_uri, "uri": wanted.uri, "location": location}
+                await in_file_thread(lambda: self._directory.install(claim, files, about))
+            except BaseException:
+                with anyio.CancelScope(shield=True):
+                    await in_file_thread(lambda: self._directory.give_up(files))
+                raise
+        return None
+
+    async def _new(self, wanted: _Wanted, lease: Lease) -> Lease:
+        try:
+            await in_file_thread(lambda: self._directory.evict(self._max_bytes, wanted.key))
+        except BaseException:
+            lease.release()
+            raise
+        return replace(lease, fresh=True)
 
 
 def default_cache_dir(environ: Mapping[str, str], platform: str = sys.platform) -> Path:

@@ -22,7 +22,7 @@ from mlflow_utilities.errors import ArtifactError, ModelError
 from mlflow_utilities.models.locks import FileLock, try_lock
 from mlflow_utilities.stores.files import os_errors
 
-__all__ = ["CacheDirectory", "Claim", "Lease"]
+__all__ = ["CacheDirectory", "Claim", "Lease", "Manifest"]
 
 _FORMAT = 1
 _MANIFEST = "manifest.json"
@@ -30,11 +30,20 @@ _EVICTING = "evicting"
 
 
 @dataclass(frozen=True, slots=True)
+class Manifest:
+    """What is known of a complete model: the bytes of its files, and where they were downloaded from."""
+
+    size: int
+    location: str
+
+
+@dataclass(frozen=True, slots=True)
 class Lease:
-    """A complete model that stays until the lease is released."""
+    """A complete model that stays until the lease is released; `fresh` says that it was downloaded for this lease."""
 
     path: Path
     lock: FileLock | None
+    fresh: bool = False
 
     def release(self) -> None:
         """Allow that the model is evicted."""
@@ -93,11 +102,26 @@ class CacheDirectory:
         if not wanted:
             return Claim(key, lock)
         lock.release()
-        return self._claim(key)
+        return self.claim(key)
 
-    def _claim(self, key: str) -> Claim | None:
+    def claim(self, key: str) -> Claim | None:
+        """Return the right to download a model, whether it is there or not; None while others use or download it.
+
+        Raises OSError when the directory cannot be written.
+        """
         lock = try_lock(self._lock_path(key))
         return None if lock is None else Claim(key, lock)
+
+    def is_intact(self, key: str) -> bool:
+        """Return whether a model is complete and every file has the sha256 it had after the download."""
+        return self._is_complete(key, digests=True)
+
+    def describe(self, key: str) -> Manifest | None:
+        """Return what is known of a model, None when it is not there or not complete."""
+        manifest = self._manifest(key)
+        if manifest is None or not self._is_complete(key, digests=False):
+            return None
+        return Manifest(sum(item["size"] for item in manifest["files"]), str(manifest.get("location", "")))
 
     def _files(self, key: str) -> Path:
         return self._models / key / "files"

@@ -19,7 +19,7 @@ from mlflow_utilities.stores.local import LocalStore
 from mlflow_utilities.stores.locate import ArtifactLocator
 from mlflow_utilities.stores.proxy import ProxyStore, listed_entries
 from mlflow_utilities.stores.served import ServedStore, model_list_call, run_list_call
-from mlflow_utilities.stores.transfer import download
+from mlflow_utilities.stores.transfer import download, list_files
 from mlflow_utilities.typing import Call, Timeout
 
 if TYPE_CHECKING:
@@ -135,6 +135,15 @@ class ArtifactReader(ArtifactLocator):
         if not name or isinstance(store, ServedStore):
             raise ArtifactError(f"there is nothing at {uri}")
         return await _download_to(self._store(parent, timeout), check_upload_path(name), dst_dir)
+
+    async def measure_artifact_uri(self, artifact_uri: str, *, timeout: Timeout | float | Unset | None = UNSET) -> int:
+        """Return the bytes of all files in the directory that an artifact, runs: or models: URI names.
+
+        A request for each directory. Raises ArtifactError when it has more than 64 levels, and API errors.
+        """
+        uri = await self.resolve_model_uri(artifact_uri, timeout=timeout)
+        store = self._uri_store(artifact_uri, uri, timeout)
+        return sum(entry.size or 0 for entry in await list_files(store, await store.entries(""), uri))
 
     def _uri_store(self, wanted: str, uri: str, timeout: Timeout | float | Unset | None) -> Store:
         parsed = parse_model_uri(wanted)

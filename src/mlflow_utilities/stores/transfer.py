@@ -19,7 +19,7 @@ from mlflow_utilities.stores.base import Entry, Store
 from mlflow_utilities.stores.files import collect_files, opened, target_path
 from mlflow_utilities.stores.workers import for_each
 
-__all__ = ["download", "upload_directory", "upload_file"]
+__all__ = ["download", "list_files", "upload_directory", "upload_file"]
 
 _DEEPEST = 64
 _LAST = "MLmodel"  # readers take a model for complete when it is there
@@ -78,21 +78,23 @@ async def _try_file(store: Store, path: str, target: Path) -> Exception | None:
 
 
 async def _download_directory(store: Store, listing: list[Entry], destination: Path, path: str) -> None:
+    async def move(entry: Entry) -> None:
+        await store.fetch(entry.path, target_path(destination, entry.path), entry.size)
+
+    await for_each(await list_files(store, listing, path), move)
+
+
+async def list_files(store: Store, listing: list[Entry], path: str) -> list[Entry]:
+    """Return the files of a directory `path`, whose first level is `listing`, and of all directories below it."""
     files: list[Entry] = []
     level = listing
     for _ in range(_DEEPEST):
         files += [entry for entry in level if not entry.is_dir]
         directories = [entry for entry in level if entry.is_dir]
         if not directories:
-            break
+            return files
         level = await _list_all(store, directories)
-    else:
-        raise ArtifactError(f"{path!r} has more than {_DEEPEST} levels of directories")
-
-    async def move(entry: Entry) -> None:
-        await store.fetch(entry.path, target_path(destination, entry.path), entry.size)
-
-    await for_each(files, move)
+    raise ArtifactError(f"{path!r} has more than {_DEEPEST} levels of directories")
 
 
 async def _list_all(store: Store, directories: list[Entry]) -> list[Entry]:
