@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import weakref
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,12 +11,14 @@ from typing import Any
 from mlflow_utilities.client import AsyncMlflowClient
 from mlflow_utilities.errors import InvalidInputError, MissingDependencyError, MlflowUtilitiesError, ModelError
 from mlflow_utilities.models.cache import MAX_BYTES, held
+from mlflow_utilities.models.code_paths import CodeClaim, code_paths
 from mlflow_utilities.models.flavors import PYFUNC, load_with_mlflow, mlflow_is_there
 from mlflow_utilities.models.mlmodel import read_flavors
-from mlflow_utilities.models.native import LOADERS, load_native
+from mlflow_utilities.models.native import LOADERS, is_pickle, load_native
+from mlflow_utilities.models.responsive import gc_paused
 from mlflow_utilities.models.threads import in_model_thread
 
-__all__ = ["download", "load", "load_directory"]
+__all__ = ["download", "load", "load_claimed", "load_directory"]
 
 
 async def load(
@@ -63,9 +67,30 @@ def load_directory(directory: Path, uri: str, allowed: frozenset[str] | None = N
     """Load the model whose files lie in `directory`. Blocks, and runs code of the model: call it in a worker thread.
 
     `uri` names the model in errors; `allowed` are the flavors that may be used, as MLmodel files call them (pyfunc is
-    "python_function"), None for any.
+    "python_function"), None for any. Modules saved along with the model (`code_paths`) are given up when the returned
+    object dies, or never if it cannot be weakly referenced (a dict, say): until then no model with other modules of
+    the same names can be loaded.
 
-    Raises ModelError (cannot be loaded; the cause says why) and MissingDependencyError.
+    Raises ModelError (cannot be loaded, the cause says why; or its modules clash), ArtifactError (a file lies outside
+    the model) and MissingDependencyError.
+    """
+    loaded, claim = load_claimed(directory, uri, allowed)
+    if claim.modules or claim.folders:
+        with contextlib.suppress(TypeError):
+            weakref.finalize(loaded, claim.release).atexit = False
+    return loaded
+
+
+def load_claimed(
+    directory: Path, uri: str, allowed: frozenset[str] | None = None, *, gc_freeze: bool = True
+) -> tuple[object, CodeClaim]:
+    """Load as `load_directory` does, for a caller that says itself when the model and its modules are given up.
+
+    The garbage collector is off meanwhile, see `responsive.GcPause`, also for `gc_freeze`. Once the object is
+    destroyed, call `claim.release()` and `responsive.model_destroyed()`, in this order; keep the files until then,
+    modules may be imported late.
+
+    Raises what `load_directory` raises; nothing is claimed then.
     """
     found = read_flavors(directory)
     usable = {name: settings for name, settings in found.items() if allowed is None or name in allowed}
@@ -74,8 +99,24 @@ def load_directory(directory: Path, uri: str, allowed: frozenset[str] | None = N
             f"{uri} has the flavors {', '.join(found) or 'none'}",
             hint=f"allowed are {', '.join(sorted(allowed or ()))}",
         )
+    claim = code_paths.claim(directory, usable, uri)
     try:
-        return load_with_mlflow(directory, list(usable)) if mlflow_is_there() else _without_mlflow(directory, usable)
+        with gc_paused(freeze=gc_freeze):
+            return _load(directory, uri, usable), claim
+    except BaseException:
+        claim.release()
+        raise
+
+
+def _load(directory: Path, uri: str, usable: Mapping[str, Mapping[str, Any]]) -> object:
+    try:
+        if not mlflow_is_there():
+            return _without_mlflow(directory, usable)
+        # What mlflow would unpickle in one go, with the interpreter lock held.
+        first = next((name for name in usable if name != PYFUNC), None)
+        if first is not None and is_pickle(first, usable[first]):
+            return load_native(directory, first, usable[first])
+        return load_with_mlflow(directory, list(usable))
     except MlflowUtilitiesError:
         raise
     except ImportError as error:

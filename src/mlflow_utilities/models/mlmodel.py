@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from mlflow_utilities.errors import MissingDependencyError, ModelError
+from mlflow_utilities.errors import ArtifactError, MissingDependencyError, ModelError
 
-__all__ = ["read_flavors"]
+__all__ = ["inside", "read_flavors"]
 
 _INSTALL = 'pip install pyyaml, or pip install "mlflow-utilities[mlflow]", which brings it'
 
@@ -31,6 +31,19 @@ def read_flavors(directory: Path) -> dict[str, Mapping[str, Any]]:
         raise ModelError(f"the MLmodel file in {directory} names no flavors")
     named = cast("dict[str, Mapping[str, Any] | None]", flavors)
     return {str(name): settings or {} for name, settings in named.items()}
+
+
+def inside(directory: Path, path: object) -> Path:
+    """Return the path of what the MLmodel file calls `path`.
+
+    Raises ModelError when that is no path, ArtifactError when it lies outside the model.
+    """
+    if not isinstance(path, str) or not path:
+        raise ModelError(f"the MLmodel file names {path!r} as a file")
+    found = (directory / path).resolve()
+    if not found.is_relative_to(directory.resolve()):
+        raise ArtifactError(f"the MLmodel file names {path!r}, which lies outside the model")
+    return found
 
 
 def _parse(text: str) -> dict[str, Any]:

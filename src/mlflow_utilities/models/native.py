@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import importlib
 import os
-import pickle
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mlflow_utilities.errors import ArtifactError, MissingDependencyError, ModelError
+from mlflow_utilities.errors import MissingDependencyError, ModelError
+from mlflow_utilities.models.mlmodel import inside
+from mlflow_utilities.models.responsive import unpickle
 
-__all__ = ["LOADERS", "load_native"]
+__all__ = ["LOADERS", "is_pickle", "load_native"]
 
 _ALLOW = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
+_PICKLES = ("pickle", "cloudpickle")
 
 
 def load_native(directory: Path, flavor: str, settings: Mapping[str, Any]) -> object:
@@ -24,18 +26,9 @@ def load_native(directory: Path, flavor: str, settings: Mapping[str, Any]) -> ob
     whatever the library raises.
     """
     code = settings.get("code")
-    if isinstance(code, str) and (folder := str(_inside(directory, code))) not in sys.path:
+    if isinstance(code, str) and (folder := str(inside(directory, code))) not in sys.path:
         sys.path.insert(0, folder)  # as MLflow does with the code saved along with a model
     return LOADERS[flavor](directory, settings)
-
-
-def _inside(directory: Path, path: object) -> Path:
-    if not isinstance(path, str) or not path:
-        raise ModelError(f"the MLmodel file names {path!r} as a file")
-    found = (directory / path).resolve()
-    if not found.is_relative_to(directory.resolve()):
-        raise ArtifactError(f"the MLmodel file names {path!r}, which lies outside the model")
-    return found
 
 
 def _package(name: str) -> Any:
@@ -48,31 +41,39 @@ def _package(name: str) -> Any:
         ) from error
 
 
+def is_pickle(flavor: str, settings: Mapping[str, Any]) -> bool:
+    """Return whether the model is one pickle that gives the same object with and without mlflow, and may be loaded."""
+    return flavor == "sklearn" and settings.get("serialization_format", "pickle") in _PICKLES and _pickles_are_allowed()
+
+
+def _pickles_are_allowed() -> bool:
+    return os.environ.get(_ALLOW, "true").lower() in ("true", "1")
+
+
 def _sklearn(directory: Path, settings: Mapping[str, Any]) -> object:
-    path = _inside(directory, settings.get("pickled_model", "model.pkl"))
+    path = inside(directory, settings.get("pickled_model", "model.pkl"))
     return _deserialise(path, settings.get("serialization_format", "pickle"), settings)
 
 
 def _deserialise(path: Path, serialization_format: object, settings: Mapping[str, Any]) -> object:
-    if os.environ.get(_ALLOW, "true").lower() not in ("true", "1"):
+    if not _pickles_are_allowed():
         raise ModelError(f"{_ALLOW} forbids to load pickles", hint="loading them runs code of the model")
     if serialization_format == "skops":
         loaded: object = _package("skops.io").load(path, trusted=settings.get("skops_trusted_types"))
         return loaded
-    if serialization_format not in ("pickle", "cloudpickle"):
+    if serialization_format not in _PICKLES:
         raise ModelError(f"the model is serialised as {serialization_format!r}", hint="load it with mlflow installed")
-    with open(path, "rb") as file:
-        return pickle.load(file)  # noqa: S301
+    return unpickle(path)
 
 
 def _xgboost(directory: Path, settings: Mapping[str, Any]) -> object:
     model = _class(settings.get("model_class", "xgboost.core.Booster"), "xgboost")()
-    model.load_model(str(_inside(directory, settings.get("data"))))
+    model.load_model(str(inside(directory, settings.get("data"))))
     return model
 
 
 def _lightgbm(directory: Path, settings: Mapping[str, Any]) -> object:
-    path = _inside(directory, settings.get("data"))
+    path = inside(directory, settings.get("data"))
     if settings.get("model_class", "lightgbm.basic.Booster") == "lightgbm.basic.Booster":
         return _package("lightgbm").Booster(model_file=str(path))
     return _deserialise(path, settings.get("serialization_format", "cloudpickle"), settings)
@@ -86,7 +87,7 @@ def _class(path: object, package: str) -> Any:
 
 
 def _onnx(directory: Path, settings: Mapping[str, Any]) -> object:
-    loaded: object = _package("onnx").load(str(_inside(directory, settings.get("data"))))
+    loaded: object = _package("onnx").load(str(inside(directory, settings.get("data"))))
     return loaded
 
 
