@@ -8,6 +8,7 @@ import math
 import os
 import stat
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
@@ -303,3 +304,20 @@ def test_leftovers_of_the_dead_are_removed_and_those_of_the_living_stay(path: Pa
         assert set(path.parent.iterdir()) == {path, living, other}
     write(path, content())
     assert set(path.parent.iterdir()) == {path, other}
+
+
+def test_writers_of_one_file_do_not_disturb_each_other(path: Path) -> None:
+    """However writers and readers meet, every write succeeds, every reading is whole, and nothing is left."""
+    write(path, content(adopted_at=0))
+
+    def take_part(number: int) -> set[int]:
+        for turn in range(50):
+            write(path, content(adopted_at=number * 50 + turn))
+        return {read(path, IDENTITY).adopted_at for _ in range(50)}
+
+    with ThreadPoolExecutor(8) as pool:
+        seen = set().union(*pool.map(take_part, range(8)))
+
+    assert read(path, IDENTITY).adopted_at in seen
+    assert seen <= set(range(400))
+    assert list(path.parent.iterdir()) == [path]
