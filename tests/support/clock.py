@@ -12,6 +12,8 @@ from anyio.lowlevel import checkpoint
 
 __all__ = ["FakeClock", "SteppedClock"]
 
+_TURNS = 40
+
 
 class FakeClock:
     """A `mlflow_utilities._clock.Clock`: sleeping advances it at once, and `chance` is what `random()` gives."""
@@ -102,11 +104,18 @@ class SteppedClock:
         A task that waits for a thread or a socket counts as waiting: such a test waits for an event of its own.
         """
         end = self._elapsed + seconds
-        await anyio.wait_all_tasks_blocked()
+        await _settled()
         while self._waiting and self._waiting[0][0] <= end:
             self._elapsed, _, then = heappop(self._waiting)
             then()
             while self._waiting and self._waiting[0][0] <= self._elapsed:
                 heappop(self._waiting)[2]()
-            await anyio.wait_all_tasks_blocked()
+            await _settled()
         self._elapsed = end
+
+
+async def _settled() -> None:
+    # On asyncio, wait_all_tasks_blocked looks only every 0.1 s while some task is not done.
+    for _ in range(_TURNS):
+        await checkpoint()
+    await anyio.wait_all_tasks_blocked()
