@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mlflow_utilities.errors import InvalidInputError, NoActiveModelError
@@ -98,6 +98,7 @@ def test_the_published_slots_are_those_of_requests(salt: str, key: str, slot: in
     assert snapshot(document(LIVE, salt=salt), "1.4.0").route(key, 0).slot == slot
 
 
+@example(salt="5f1c9a77", key="\ud800 a lone surrogate")
 @given(salt=st.text(), key=st.text(st.characters(exclude_categories=())))
 def test_every_key_has_the_slot_that_the_writer_means(salt: str, key: str) -> None:
     """For any text, broken unicode included, requests are divided by `slot_of`, and copies by its shadow salt."""
