@@ -48,14 +48,20 @@ async def read_run(client: AsyncMlflowClient, run_id: str, *, fresh: bool = Fals
 
     Raises:
         NotFoundError: there is no such run.
+        ProtocolError: the answer is not that run, e.g. one that a cache keeps for another request.
 
     """
     query = (("run_id", run_id),)
     answer = await client.sender.send_json(Call("GET", _API + "runs/get", query, headers=_FRESH if fresh else ()))
     run = answer.get("run")
-    if not isinstance(run, dict):
-        raise ProtocolError(f"the answer has no run: {str(answer)[:80]}")
+    if not isinstance(run, dict) or _id_of(cast("dict[str, Any]", run)) != run_id:
+        raise ProtocolError(f"the answer is not run {run_id}: {str(answer)[:80]}")
     return cast("Mapping[str, Any]", run)
+
+
+def _id_of(run: dict[str, Any]) -> object:
+    info: Any = run.get("info")
+    return info.get("run_id") if isinstance(info, dict) else None  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
 
 
 async def find_runs(
