@@ -105,6 +105,11 @@ class CodePaths:
             finally:
                 self._lock.release()
 
+    def folders(self) -> frozenset[str]:
+        """Return the folders that are on sys.path for the sake of loaded models."""
+        with self._lock:
+            return frozenset(self._folders)
+
     def _check(self, name: str, path: Path, digest: str, uri: str) -> None:
         held = self._held.get(name)
         if held is not None and not held.foreign:

@@ -110,13 +110,11 @@ def load_claimed(
 
 def _load(directory: Path, uri: str, usable: Mapping[str, Mapping[str, Any]]) -> object:
     try:
-        if not mlflow_is_there():
-            return _without_mlflow(directory, usable)
-        # What mlflow would unpickle in one go, with the interpreter lock held.
         first = next((name for name in usable if name != PYFUNC), None)
+        # mlflow would unpickle the same object in one go, with the interpreter lock held.
         if first is not None and is_pickle(first, usable[first]):
             return load_native(directory, first, usable[first])
-        return load_with_mlflow(directory, list(usable))
+        return load_with_mlflow(directory, list(usable)) if mlflow_is_there() else _without_mlflow(directory, usable)
     except MlflowUtilitiesError:
         raise
     except ImportError as error:
