@@ -64,9 +64,11 @@ class LedgerServer:
         return [f"{sent.method} {'/'.join(sent.url.path.split('/')[-2:])}" for sent in self.requests]
 
     @contextlib.asynccontextmanager
-    async def client(self, **options: Any) -> AsyncGenerator[AsyncMlflowClient]:
+    async def client(
+        self, *, headers: dict[str, str] | None = None, **options: Any
+    ) -> AsyncGenerator[AsyncMlflowClient]:
         """Give a client of this server."""
-        async with httpx.AsyncClient(transport=httpx.MockTransport(self._answer)) as http_client:
+        async with httpx.AsyncClient(transport=httpx.MockTransport(self._answer), headers=headers) as http_client:
             made = AsyncMlflowClient("http://ledger", http_client=http_client, clock=self.clock, **options)
             async with made:
                 yield made
@@ -81,11 +83,12 @@ class LedgerServer:
         try:
             await checkpoint()
             answer = await self.fault(request) if self.fault else None
-            return answer or self._right_answer(request)
+            return answer or self.right_answer(request)
         finally:
             self.active -= 1
 
-    def _right_answer(self, request: httpx.Request) -> httpx.Response:
+    def right_answer(self, request: httpx.Request) -> httpx.Response:
+        """Return what MLflow would answer."""
         query = request.url.params
         path = request.url.path.removeprefix("/api/2.0/mlflow/")
         if path == "experiments/get-by-name" and query["experiment_name"] == "model" and self.exists:
