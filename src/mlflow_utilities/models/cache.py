@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
@@ -124,10 +124,12 @@ class ModelCache:
                     return local
                 downloads += 1
             else:
-                return await self._new(wanted, found) if downloads else found
+                if downloads:
+                    await self._evict(wanted, found)
+                return found
 
     async def renew(self, uri: str, location: str | None = None) -> Lease | None:
-        """Download the files again; None when others use them, who have found them good, or when they are not copies.
+        """Download files again that cannot be loaded; None when others use them, or when they are not copies.
 
         The caller has released its own lease. Raises what `held` raises.
         """
@@ -136,10 +138,9 @@ class ModelCache:
             return None
         with os_errors("write the model cache"):
             claim = await in_file_thread(lambda: self._directory.claim(wanted.key))
-        if claim is None or await self._download(wanted, claim):
+        if claim is None or await self._download(wanted, claim, renewed=True):
             return None
-        lease = await self.lease(uri, wanted.location)
-        return await self._new(wanted, lease)
+        return await self.lease(uri, wanted.location)
 
     async def describe(self, uri: str, location: str | None = None) -> Manifest | None:
         """Return the size in bytes and the location of a model that is in the cache; as `lease`, else."""
@@ -183,7 +184,7 @@ class ModelCache:
         found = location or await self._client.resolve_model_uri(uri)
         return uri if isinstance(parse_location(found, self._client.tracking_uri), ForeignLocation) else found
 
-    async def _download(self, wanted: _Wanted, claim: Claim) -> Lease | None:
+    async def _download(self, wanted: _Wanted, claim: Claim, *, renewed: bool = False) -> Lease | None:
         """Download, or return the files when they turn out to lie on this machine."""
         with claim:
             location = wanted.location or await self._client.resolve_model_uri(wanted.uri)
@@ -193,7 +194,8 @@ class ModelCache:
             files = await in_file_thread(lambda: self._directory.begin(claim))
             try:
                 await self._client.download_artifact_uri(source, files)
-                about = {"server": self._client.tracking_uri, "uri": wanted.uri, "location": location}
+                about: dict[str, str | bool] = {"uri": wanted.uri, "location": location, "renewed": renewed}
+                about["server"] = self._client.tracking_uri
                 await in_file_thread(lambda: self._directory.install(claim, files, about))
             except BaseException:
                 with anyio.CancelScope(shield=True):
@@ -201,13 +203,12 @@ class ModelCache:
                 raise
         return None
 
-    async def _new(self, wanted: _Wanted, lease: Lease) -> Lease:
+    async def _evict(self, wanted: _Wanted, lease: Lease) -> None:
         try:
             await in_file_thread(lambda: self._directory.evict(self._max_bytes, wanted.key))
         except BaseException:
             lease.release()
             raise
-        return replace(lease, fresh=True)
 
 
 def default_cache_dir(environ: Mapping[str, str], platform: str = sys.platform) -> Path:

@@ -31,19 +31,21 @@ _EVICTING = "evicting"
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What is known of a complete model: the bytes of its files, and where they were downloaded from."""
+    """What is known of a complete model: the bytes of its files, where they were downloaded from, and whether that was
+    done a second time because they could not be loaded.
+    """
 
     size: int
     location: str
+    renewed: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A complete model that stays until the lease is released; `fresh` says that it was downloaded for this lease."""
+    """A complete model that stays until the lease is released."""
 
     path: Path
     lock: FileLock | None
-    fresh: bool = False
 
     def release(self) -> None:
         """Allow that the model is evicted."""
@@ -121,7 +123,8 @@ class CacheDirectory:
         manifest = self._manifest(key)
         if manifest is None or not self._is_complete(key, digests=False):
             return None
-        return Manifest(sum(item["size"] for item in manifest["files"]), str(manifest.get("location", "")))
+        size = sum(item["size"] for item in manifest["files"])
+        return Manifest(size, str(manifest.get("location", "")), manifest.get("renewed") is True)
 
     def _files(self, key: str) -> Path:
         return self._models / key / "files"
@@ -177,7 +180,7 @@ class CacheDirectory:
         """Remove a download that failed."""
         shutil.rmtree(files.parent, ignore_errors=True)
 
-    def install(self, claim: Claim, files: Path, about: Mapping[str, str]) -> None:
+    def install(self, claim: Claim, files: Path, about: Mapping[str, str | bool]) -> None:
         """Make a finished download the model of its key: its manifest is written last, then it is renamed.
 
         Raises ModelError when the files are not a model, ArtifactError when the disk fails.

@@ -18,7 +18,7 @@ from mlflow_utilities.models.native import LOADERS, is_pickle, load_native
 from mlflow_utilities.models.responsive import gc_paused
 from mlflow_utilities.models.threads import in_model_thread
 
-__all__ = ["download", "load", "load_claimed", "load_directory"]
+__all__ = ["check_flavors", "download", "load", "load_claimed", "load_directory"]
 
 
 async def load(
@@ -41,7 +41,7 @@ async def load(
     Raises ModelError (cannot be loaded; the cause says why), MissingDependencyError, InvalidInputError,
     ArtifactError and API errors.
     """
-    allowed = None if flavors is None else _checked(flavors)
+    allowed = None if flavors is None else check_flavors(flavors)
     async with held(
         client, model_uri, cache_dir=cache_dir, max_bytes=max_bytes, check_digests=check_digests
     ) as directory:
@@ -56,7 +56,8 @@ async def download(client: AsyncMlflowClient, model_uri: str, directory: str | P
     return await client.download_artifact_uri(model_uri, directory)
 
 
-def _checked(flavors: Collection[str]) -> frozenset[str]:
+def check_flavors(flavors: Collection[str]) -> frozenset[str]:
+    """Return flavors as MLmodel files call them. Raises InvalidInputError for anything but a list of names."""
     if isinstance(flavors, str) or not flavors or not all(isinstance(flavor, str) for flavor in flavors):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidInputError(f"flavors is {flavors!r}", hint='give a list such as ["sklearn"]')
     names = (flavor.removeprefix("mlflow.") for flavor in flavors)
@@ -74,7 +75,7 @@ def load_directory(directory: Path, uri: str, allowed: frozenset[str] | None = N
     Raises ModelError (cannot be loaded, the cause says why; or its modules clash), ArtifactError (a file lies outside
     the model) and MissingDependencyError.
     """
-    loaded, claim = load_claimed(directory, uri, allowed)
+    loaded, claim = load_claimed(directory, uri, allowed, gc_freeze=False)
     if claim.modules or claim.folders:
         with contextlib.suppress(TypeError):
             weakref.finalize(loaded, claim.release).atexit = False
@@ -86,7 +87,8 @@ def load_claimed(
 ) -> tuple[object, CodeClaim]:
     """Load as `load_directory` does, for a caller that says itself when the model and its modules are given up.
 
-    The garbage collector is off meanwhile, see `responsive.GcPause`, also for `gc_freeze`. Once the object is
+    The garbage collector is off meanwhile; `gc_freeze` keeps it from ever walking the model, see
+    `responsive.GcPause`. Once the object is
     destroyed, call `claim.release()` and `responsive.model_destroyed()`, in this order; keep the files until then,
     modules may be imported late.
 
