@@ -80,6 +80,11 @@ class Feed:
             identity = (client.tracking_uri, experiment.experiment_id, experiment.creation_time, self._ledger.submodel)
             self._share = HostFeed(directory, repr(identity), self._clock)
 
+    @property
+    def exception(self) -> Exception | None:
+        """What the last poll raised, None when it succeeded."""
+        return self._met
+
     @contextmanager
     def subscribe(self, interval: float) -> Generator[None]:
         """Poll at least every `interval` seconds until the block ends; the shortest of all subscribers' is used.
@@ -253,7 +258,7 @@ async def locate(
     experiment_name: str | None,
     submodel_name: str | None,
     *,
-    on_error: Callable[[PollError], None],
+    on_error: Callable[[PollError, Exception], None],
     interval: float,
 ) -> Ledger:
     """Return the ledger of a submodel, once the server shows its experiment; tries again for ever, as polls do.
@@ -275,15 +280,15 @@ async def locate(
             ledger = await find_ledger(asking, experiment_id, experiment_name, submodel_name)
         except Exception as error:
             wait = schedule.failed(clock.random(), slow=is_slow(error), retry_after=retry_after(error))
-            _report(on_error, describe(error, clock.now_ms()))
+            _report(on_error, describe(error, clock.now_ms()), error)
         else:
             spread = cast("set[tuple[str, str]]", client.state.setdefault(_SPREAD, set()))
             spread.add((ledger.experiment.experiment_id, ledger.submodel))
             return ledger
 
 
-def _report(on_error: Callable[[PollError], None], error: PollError) -> None:
+def _report(on_error: Callable[[PollError, Exception], None], report: PollError, error: Exception) -> None:
     try:
-        on_error(error)
+        on_error(report, error)
     except Exception:
         _log.exception("the handler of a failed poll raised")

@@ -29,6 +29,9 @@ class ServedModel(Model):
     generation: int
     _hold: Hold = field(repr=False, compare=False)
 
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
+
     @property
     def loaded(self) -> Any:
         """The object that the model's flavor made, e.g. the scikit-learn estimator."""

@@ -108,6 +108,11 @@ class ServingStatus:
     in_flight: int = 0
     events_dropped: int = 0
 
+    @property
+    def reason(self) -> str | None:
+        """What a person would look at first: why the newest generation is not served, or MLflow not reached."""
+        return self.pending or (self.last_error.message if self.last_error else None)
+
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain values, for JSON."""
         return asdict(self)

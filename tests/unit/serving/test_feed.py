@@ -282,7 +282,7 @@ async def test_locate_waits_for_an_experiment_that_does_not_exist_yet() -> None:
     reports: list[PollError] = []
     found: list[str] = []
 
-    def report(problem: PollError) -> None:
+    def report(problem: PollError, error: Exception) -> None:
         reports.append(problem)
         raise RuntimeError("a handler of somebody else")
 

@@ -1,0 +1,213 @@
+"""What goes on in the background of a service: finding the ledger, following it, taking generations into service."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+from anyio.abc import TaskGroup
+
+from mlflow_utilities.client import AsyncMlflowClient
+from mlflow_utilities.rollout.document import Document
+from mlflow_utilities.rollout.experiments import find_ledger
+from mlflow_utilities.rollout.facts import RunFacts
+from mlflow_utilities.rollout.reader import Ledger
+from mlflow_utilities.serving.adopting import Adopter, Offer
+from mlflow_utilities.serving.feed import Feed, feed_of, locate
+from mlflow_utilities.serving.legacy import legacy_document
+from mlflow_utilities.serving.options import Following
+from mlflow_utilities.serving.storing import Storage
+from mlflow_utilities.serving.values import PollError, Source
+
+__all__ = ["Supervisor"]
+
+_log = logging.getLogger("mlflow_utilities.serving")
+_NOTHING = Document(generation=0, parent=0, op="", verb="", who="", why="", at="", salt="00000000", live={})
+
+
+class Supervisor:
+    """Runs the background of one ActiveModels; nothing that fails here ends it.
+
+    `changed` is called whenever something may have changed that a status shows.
+    """
+
+    def __init__(
+        self,
+        client: AsyncMlflowClient,
+        following: Following,
+        adopter: Adopter,
+        storage: Storage,
+        *,
+        share_dir: Path | None,
+        changed: Callable[[], None],
+    ) -> None:
+        self.feed: Feed | None = None
+        self.cause: BaseException | None = None
+        self.seen: int | None = None
+        self._error: PollError | None = None
+        self._exception: Exception | None = None
+        self._client = client
+        self._following = following
+        self._adopter = adopter
+        self._storage = storage
+        self._share_dir = share_dir
+        self._changed = changed
+        self._ledger: Ledger | None = None
+        self._found = anyio.Event()
+        self._live = False
+        self._offer: Offer | None = None
+        self._poked = anyio.Event()
+        self._adopting: anyio.CancelScope | None = None
+        self._handled: Offer | None = None
+        self._settled = anyio.Event()
+        self._remembered: Offer | None = None
+
+    @property
+    def last_error(self) -> PollError | None:
+        """Why MLflow could not be asked, as of the latest attempt; None when it could."""
+        return self.feed.last_error if self.feed is not None else self._error
+
+    @property
+    def exception(self) -> BaseException | None:
+        """What keeps the newest generation from being served, or MLflow from being asked."""
+        return self.cause or (self.feed.exception if self.feed is not None else self._exception)
+
+    async def run(self) -> None:
+        """Work until cancelled."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._adopt_for_ever)
+            if self._following.start != "fresh":
+                tasks.start_soon(self._remember)
+            async with anyio.create_task_group() as finding:
+                finding.start_soon(self._find)
+                await self._found.wait()
+                finding.cancel_scope.cancel()
+            assert self._ledger is not None
+            await self._follow(self._ledger, tasks)
+
+    async def refresh(self) -> None:
+        """Ask MLflow now and wait until what it shows is served, or cannot be.
+
+        Raises:
+            Exception: what the request met, or what prevents that the generation is served.
+
+        """
+        if self.feed is None:
+            names = self._following
+            found = await find_ledger(self._client, names.experiment_id, names.experiment_name, names.submodel_name)
+            self._take(found)
+            self.feed = self._feed_of(found)
+        await self.feed.refresh()
+        await self._propose_latest(self.feed)
+        offer = self._offer
+        self._poke()
+        while offer is self._offer and self._handled is not offer:
+            await self._settled.wait()
+        if self.cause is not None:
+            raise self.cause
+
+    async def _remember(self) -> None:
+        offer = await self._storage.read()
+        self._remembered = offer
+        if offer is not None and not self._live:
+            self._propose(offer)
+
+    async def _find(self) -> None:
+        names = self._following
+        self._take(
+            await locate(
+                self._client,
+                names.experiment_id,
+                names.experiment_name,
+                names.submodel_name,
+                on_error=self._not_found,
+                interval=names.interval,
+            )
+        )
+
+    def _not_found(self, report: PollError, error: Exception) -> None:
+        self._error, self._exception = report, error
+        self._poke()
+        self._changed()
+
+    def _take(self, ledger: Ledger) -> None:
+        if self._ledger is None:
+            self._ledger = ledger
+            self._found.set()
+
+    def _feed_of(self, ledger: Ledger) -> Feed:
+        return feed_of(self._client, ledger, share_dir=self._share_dir)
+
+    async def _follow(self, ledger: Ledger, tasks: TaskGroup) -> None:
+        if self.feed is None:
+            self.feed = self._feed_of(ledger)
+        with self.feed.subscribe(self._following.interval):
+            tasks.start_soon(self.feed.drive)
+            seen = -1
+            while True:
+                seen = await self.feed.wait(seen)
+                try:
+                    await self._propose_latest(self.feed)
+                except Exception as error:
+                    _log.warning("cannot follow %s: %s", ledger.submodel, error)
+                    self.cause = error
+                self._poke()
+                self._changed()
+
+    async def _propose_latest(self, feed: Feed) -> None:
+        latest, ledger = feed.latest, self._ledger
+        if latest is None or ledger is None:
+            return
+        document, facts = latest.document, dict[str, RunFacts]()
+        if document is None:
+            document, facts = await legacy_document(self._client, ledger) or (_NOTHING, facts)
+        self.seen = document.generation
+        self._live = True
+        before = self._offer
+        if before is None or before.source is not Source.SERVER or before.document != document:
+            self._propose(Offer(document, Source.SERVER, ledger.experiment.experiment_id, ledger.submodel, facts))
+
+    def _propose(self, offer: Offer) -> None:
+        before, self._offer = self._offer, offer
+        if before is not None and before.document != offer.document and self._adopting is not None:
+            self._adopting.cancel()
+        self._poke()
+
+    def _poke(self) -> None:
+        self._poked.set()
+
+    async def _adopt_for_ever(self) -> None:
+        while True:
+            await self._poked.wait()
+            self._poked = anyio.Event()
+            offer = self._offer
+            if offer is None:
+                continue
+            with anyio.CancelScope() as self._adopting:
+                await self._adopt(offer)
+                self._handled = offer
+            self._adopting = None
+            self._settled.set()
+            self._settled = anyio.Event()
+            self._changed()
+
+    async def _adopt(self, offer: Offer) -> None:
+        try:
+            await self._adopter.adopt(offer)
+            self.cause = None
+        except Exception as error:
+            if str(error) != str(self.cause):
+                _log.warning("generation %s of %s: %s", offer.document.generation, offer.submodel_name, error)
+            self.cause = error
+            await self._fall_back(offer)
+
+    async def _fall_back(self, failed: Offer) -> None:
+        """Serve what was served before this process started rather than nothing."""
+        older = self._remembered
+        if self._adopter.current is None and older is not None and older is not failed:
+            try:
+                await self._adopter.adopt(older)
+            except Exception as error:
+                _log.warning("generation %s of the %s: %s", older.document.generation, older.source, error)

@@ -1,0 +1,175 @@
+"""A service while MLflow is down, failing, or refuses its credentials, and one that starts then."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+
+from mlflow_utilities import AsyncMlflowClient, MlflowConnectionError, NotReadyError, mlflow_api
+from mlflow_utilities.serving import ActiveModels, Change, LoadingOptions, ServingState, Source
+from support.clock import SteppedClock
+from support.serving import ServedProject, make_served_project
+from support.transports import Fault, faulty_client
+
+pytestmark = pytest.mark.anyio
+
+TEN_MINUTES = 600
+# From 30 s the waits grow to 5 minutes at random: in ten minutes there is room for so many polls at most.
+MOST_POLLS_OF_AN_OUTAGE = 8
+
+
+@pytest.fixture
+async def operator(server_uri: str) -> AsyncIterator[AsyncMlflowClient]:
+    """Give the client of an operator."""
+    async with AsyncMlflowClient(server_uri) as client:
+        yield client
+
+
+@pytest.fixture
+async def project(operator: AsyncMlflowClient, unique_name: str) -> ServedProject:
+    """Give two runs of 1.0.0 with models that share the requests."""
+    made = await make_served_project(operator, unique_name)
+    weights = {made.runs["a"]: 0.5, made.runs["b"]: 0.5}
+    await mlflow_api.update_active_runs(weights, "1.0.0", made.experiment_id, client=operator)
+    return made
+
+
+class Network:
+    """A script of what the server does; `mode` says which of its faces it shows."""
+
+    def __init__(self) -> None:
+        self.mode = "up"
+        self.token = "first"
+        self.ledger: dict[str, Any] = {}
+
+    def __call__(self, number: int, request: httpx.Request) -> Fault | httpx.Response | None:
+        """Answer without a socket, except while everything is up."""
+        if self.mode == "up":
+            return None
+        if self.mode == "down" or (self.mode == "half" and number % 2):
+            return Fault.REFUSE if self.mode == "down" else httpx.Response(500, json={"error_code": "INTERNAL_ERROR"})
+        if self.mode == "rotated" and request.headers.get("authorization") != "Bearer second":
+            return httpx.Response(401, text="You are not authenticated.")
+        return httpx.Response(200, json=self.ledger)
+
+
+def serving(client: AsyncMlflowClient, project: ServedProject, cache: Path, **options: Any) -> ActiveModels:
+    """Return a service."""
+    fixed: dict[str, Any] = {"model_version": "*", "loading": LoadingOptions(jitter=False), "cache_dir": cache}
+    return ActiveModels(client, experiment_name=project.name, **(fixed | options))
+
+
+class Reached:
+    """A listener that lets a test wait for a status."""
+
+    def __init__(self, condition: Callable[[Change], bool]) -> None:
+        self.condition = condition
+        self.event = anyio.Event()
+
+    async def __call__(self, change: Change) -> None:
+        """Look at a change."""
+        if self.condition(change):
+            self.event.set()
+
+
+async def until(clock: SteppedClock, condition: Callable[[], bool]) -> None:
+    """Let time pass second by second until something is so."""
+    for _ in range(1000):
+        if condition():
+            return
+        await clock.advance(1.0)
+    raise AssertionError("it never came")
+
+
+async def test_ten_minutes_down_then_half_broken_then_a_rotated_token(
+    server_uri: str, operator: AsyncMlflowClient, project: ServedProject, tmp_path: Path
+) -> None:
+    """No prediction fails, requests are few, the state says what is wrong, and it recovers without a restart."""
+    clock, network = SteppedClock(), Network()
+    async with faulty_client(server_uri, network, clock=clock, token=lambda: network.token) as (client, transport):
+        async with serving(client, project, tmp_path, start="none") as active:
+            await active.refresh()
+            run_id = transport.requests[-1].url.params.get("run_id") or ""
+            polled = [sent for sent in transport.requests if sent.url.path.endswith("runs/get")][-1]
+            network.ledger = await operator.request("GET", "runs/get", params={"run_id": polled.url.params["run_id"]})
+            first = {key: active.choose(key).run_id for key in map(str, range(50))}
+            states: list[ServingState] = []
+            counts: list[int] = []
+            for mode in ("down", "half", "rotated", "new token"):
+                network.mode = "rotated" if mode == "new token" else mode
+                network.token = "second" if mode == "new token" else "first"
+                transport.forget()
+                for minute in range(TEN_MINUTES // 60):
+                    await clock.advance(60)
+                    answer = await active.predict(minute, key=str(minute))
+                    assert answer.output == (project.label(answer.model.run_id), minute)
+                states.append(active.status().state)
+                counts.append(len(transport.requests))
+
+            assert run_id is not None
+            assert states == ["STALE", "READY", "ERROR", "READY"]
+            assert 1 <= counts[0] <= MOST_POLLS_OF_AN_OUTAGE
+            assert max(counts) <= 2 * TEN_MINUTES / 30
+            assert {key: active.choose(key).run_id for key in first} == first
+
+
+async def test_a_service_starts_from_its_file_while_the_server_is_down(
+    server_uri: str, project: ServedProject, tmp_path: Path
+) -> None:
+    """It serves what it served last, with the same assignment, says STALE, and is READY when the server is back."""
+    async with faulty_client(server_uri, clock=SteppedClock()) as (client, _):
+        async with serving(client, project, tmp_path, start="none") as before:
+            await before.refresh()
+            chosen = {key: before.choose(key).run_id for key in map(str, range(50))}
+    clock, network, ready = SteppedClock(), Network(), Reached(lambda change: change.new.state == "READY")
+    network.mode = "down"
+    async with faulty_client(server_uri, network, clock=clock) as (client, transport):
+        async with serving(client, project, tmp_path, on_change=ready) as active:
+            status = active.status()
+            again = {key: active.choose(key).run_id for key in chosen}
+            answer = await active.predict("x", key="1")
+            sent = list(transport.requests)
+            network.mode = "up"
+            await until(clock, lambda: len(transport.requests) > len(sent))
+            await ready.event.wait()
+
+            assert (status.state, status.source, status.generation) == ("STALE", Source.FILE, 1)
+            assert active.health().ready
+            assert again == chosen
+            assert answer.output == (project.label(chosen["1"]), "x")
+            assert active.status().source is Source.SERVER
+
+
+async def test_a_service_that_never_served_becomes_ready_by_itself(
+    server_uri: str, project: ServedProject, tmp_path: Path
+) -> None:
+    """Without a file, requests get NotReadyError with the cause, until the server answers."""
+    clock, network, ready = SteppedClock(), Network(), Reached(lambda change: change.new.state == "READY")
+    network.mode = "down"
+    async with (
+        faulty_client(server_uri, network, clock=clock) as (client, transport),
+        anyio.create_task_group() as tasks,
+    ):
+        tasks.start_soon(clock.advance, 15)
+        async with serving(client, project, tmp_path, on_change=ready) as active:
+            with pytest.raises(NotReadyError) as raised:
+                active.choose("user-1")
+            health = active.health()
+            tasks.start_soon(clock.advance, 5)
+            with pytest.raises(NotReadyError):
+                await active.wait_ready(5)
+            sent = len(transport.requests)
+            network.mode = "up"
+            await until(clock, lambda: len(transport.requests) > sent)
+            await ready.event.wait()
+
+            assert isinstance(raised.value.__cause__, MlflowConnectionError)
+            assert (health.ready, health.state) == (False, "INITIALIZING")
+            assert health.reason is not None and "refused" in health.reason
+            assert (await active.predict("x", key="1")).model.generation == 1
+            await active.wait_ready(1)
