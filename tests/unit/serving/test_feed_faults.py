@@ -373,6 +373,21 @@ async def test_a_deleted_ledger_is_reported_and_restored() -> None:
         tasks.cancel_scope.cancel()
 
 
+async def test_a_ledger_deleted_meanwhile_is_reported_and_restored() -> None:
+    """A service that knows the rollout goes on, reports it within a quarter of an hour, and recovers by itself."""
+    server = LedgerServer(SteppedClock())
+    async with following(server) as feed:
+        server.stage = "deleted"
+        await server.clock.advance(935.0)
+        assert (generation(feed), kind(feed)) == (1, "ledger")
+        server.commit(2)
+        await server.clock.advance(350.0)
+        assert (generation(feed), kind(feed)) == (2, "ledger")
+        server.stage = "active"
+        await server.clock.advance(350.0)
+        assert (generation(feed), feed.last_error) == (2, None)
+
+
 async def test_a_run_of_the_ledger_that_was_removed_is_reported() -> None:
     """When the run that is followed is gone for good, the document stays, and a ledger begun anew is found."""
     server = LedgerServer(SteppedClock())
