@@ -62,7 +62,11 @@ class LedgerPoll:
             ProtocolError: no slot of the ledger can be read.
 
         """
+        before = self._ledger.control
         tip = await self._walk(repeat=repeat)
+        if before is not None and (control := self._ledger.control) is not None and control is not before:
+            self._ledger.move_to(control)  # begun anew meanwhile: the walk may have left its position in the old one
+            tip = await self._ledger.walk(self._client)
         self._lags = self._lags + 1 if tip.lagging else 0
         if self._lags > _LAGS or self._client.clock.monotonic() >= self._look_at:
             if await self._begun_anew():

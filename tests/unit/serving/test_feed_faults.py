@@ -13,6 +13,7 @@ import pytest
 from mlflow_utilities import AsyncMlflowClient
 from mlflow_utilities.errors import MlflowUtilitiesError, UnauthenticatedError
 from mlflow_utilities.rollout.codec import encode_document
+from mlflow_utilities.rollout.reader import Control
 from mlflow_utilities.serving.feed import Feed
 from support.clock import SteppedClock
 from support.documents import document, sealed
@@ -427,6 +428,34 @@ async def test_a_ledger_begun_anew_is_found_though_the_old_one_answers() -> None
         await server.clock.advance(700.0)
         assert (generation(feed), feed.last_error) == (2, None)
         assert server.requests[-1].url.params["run_id"] == "ledger71"
+
+
+async def test_a_ledger_begun_anew_during_a_poll_is_followed() -> None:
+    """When this client begins the ledger anew while a poll waits for the old one's answer, the new one is followed."""
+    server = LedgerServer(SteppedClock())
+    async with server.client() as client, anyio.create_task_group() as tasks:
+        ledger = server.ledger()
+        feed = Feed(client, ledger)
+        await feed.refresh()
+        answered = anyio.Event()
+        old = server.right_answer(server.requests[-1])
+
+        async def late(request: httpx.Request) -> httpx.Response | None:
+            await answered.wait()
+            return old if request.url.params.get("run_id") == "ledger70" else None
+
+        server.fault = late
+        tasks.start_soon(feed.refresh)
+        await server.clock.advance(1.0)
+        server.control_id = "71"
+        server.slots = {2: encode_document(document(2))}
+        ledger.move_to(Control("71", "index71", {}))
+        answered.set()
+        await feed.wait(1)
+        assert (generation(feed), feed.last_error) == (2, None)
+        server.commit(3)
+        await feed.refresh()
+        assert generation(feed) == 3
 
 
 async def test_a_closed_client_does_not_end_the_driver() -> None:
