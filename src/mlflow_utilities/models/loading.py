@@ -87,10 +87,9 @@ def load_claimed(
 ) -> tuple[object, CodeClaim]:
     """Load as `load_directory` does, for a caller that says itself when the model and its modules are given up.
 
-    The garbage collector is off meanwhile; `gc_freeze` keeps it from ever walking the model, see
-    `responsive.GcPause`. Once the object is
-    destroyed, call `claim.release()` and `responsive.model_destroyed()`, in this order; keep the files until then,
-    modules may be imported late.
+    The garbage collector is off meanwhile; `gc_freeze` keeps it from ever walking the model, see `responsive.GcPause`.
+    Once the object is destroyed, call `claim.release()` and, after `gc_freeze`, `responsive.model_destroyed()`. Keep
+    the files until then: modules may be imported late.
 
     Raises what `load_directory` raises; nothing is claimed then.
     """

@@ -51,17 +51,17 @@ class GcPause:
         self._depth = 0
         self._generation = 0
         self._disabled = False
-        self._freeze = False
+        self._loaded = self._freeze = False
         self._timer: _Timer | None = None
 
     @contextmanager
-    def __call__(self, *, freeze: bool = True) -> Generator[None, None, None]:
+    def __call__(self, *, freeze: bool = False) -> Generator[None, None, None]:
         """Switch the garbage collector off until the last of the overlapping blocks has ended.
 
-        It is never switched on where the application had switched it off. With `freeze` the objects there are then are
-        left out of all later collections (`gc.freeze`), which would stop the process to walk what was just loaded.
-        The price: unreachable cycles of the application that exist at that moment, among them those made during the
-        load, keep their memory until `model_destroyed`. A block that raises freezes nothing.
+        It is never switched on where the application had switched it off. Afterwards all objects there are count as
+        old, so that only a full collection walks what was loaded. With `freeze` none does (`gc.freeze`): for models
+        that stay. The price: cycles of any objects that exist at that moment, those of running requests among them,
+        keep their memory until `model_destroyed` is called. A block that raises changes neither.
         """
         self._begin()
         succeeded = False
@@ -69,7 +69,7 @@ class GcPause:
             yield
             succeeded = True
         finally:
-            self._end(freeze and succeeded)
+            self._end(succeeded, freeze and succeeded)
 
     def model_destroyed(self) -> None:
         """Let the garbage collector see all objects again, so that cycles of the destroyed model are freed.
@@ -91,7 +91,7 @@ class GcPause:
             if self._depth > 1:
                 return
             self._generation += 1
-            self._freeze = False
+            self._loaded = self._freeze = False
             self._disabled = gc.isenabled()
             if self._disabled:
                 gc.disable()
@@ -100,17 +100,18 @@ class GcPause:
                 self._timer.daemon = True
                 self._timer.start()
 
-    def _end(self, freeze: bool) -> None:
+    def _end(self, loaded: bool, freeze: bool) -> None:
         with self._lock:
             self._depth -= 1
+            self._loaded |= loaded
             self._freeze |= freeze
             if self._depth:
                 return
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
-            if self._freeze:
-                gc.freeze()
+            if self._loaded:
+                _make_old(self._freeze)
             if self._disabled:
                 self._disabled = False
                 gc.enable()
@@ -120,6 +121,15 @@ class GcPause:
             if self._disabled and self._generation == generation:
                 self._disabled = False
                 gc.enable()
+
+
+def _make_old(freeze: bool) -> None:
+    """Spare the next collections the walk over all objects; neither call depends on how many there are."""
+    others = not freeze and gc.get_freeze_count() > 0
+    if not others:
+        gc.freeze()
+        if not freeze:
+            gc.unfreeze()  # into the oldest generation
 
 
 gc_paused = GcPause()
