@@ -147,6 +147,11 @@ class ModelCache:
         wanted = await self._look_up(uri, location)
         return await in_file_thread(lambda: self._directory.describe(wanted.key))
 
+    async def is_here(self, uri: str, location: str | None = None) -> bool:
+        """Return whether no file has to be downloaded, as far as is known without asking the server."""
+        wanted = await self._look_up(uri, location)
+        return self._local(wanted.location) is not None or await self.describe(uri, location) is not None
+
     async def is_intact(self, uri: str, location: str | None = None) -> bool:
         """Return whether every file in the cache is as it was downloaded; always for files that are not copies."""
         wanted = await self._look_up(uri, location)

@@ -90,7 +90,7 @@ class Loader:
 
     async def is_cached(self, wanted: Wanted) -> bool:
         """Return whether nothing has to be downloaded. Raises API errors."""
-        return await self._cache.describe(wanted.model_uri, await self._locate(wanted)) is not None
+        return await self._cache.is_here(wanted.model_uri, await self._locate(wanted))
 
     async def fetch(self, wanted: Wanted) -> Files:
         """Return the model's files, downloaded if need be. Raises as `models.cache.held`."""
