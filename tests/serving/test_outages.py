@@ -45,7 +45,7 @@ class Network:
     def __init__(self) -> None:
         self.mode = "up"
         self.token = "first"
-        self.ledger: dict[str, Any] = {}
+        self.answers: dict[str, dict[str, Any]] = {}
 
     def __call__(self, number: int, request: httpx.Request) -> Fault | httpx.Response | None:
         """Answer without a socket, except while everything is up."""
@@ -55,7 +55,7 @@ class Network:
             return Fault.REFUSE if self.mode == "down" else httpx.Response(500, json={"error_code": "INTERNAL_ERROR"})
         if self.mode == "rotated" and request.headers.get("authorization") != "Bearer second":
             return httpx.Response(401, text="You are not authenticated.")
-        return httpx.Response(200, json=self.ledger)
+        return httpx.Response(200, json=self.answers[request.url.path.rpartition("mlflow/")[2]])
 
 
 def serving(client: AsyncMlflowClient, project: ServedProject, cache: Path, **options: Any) -> ActiveModels:
@@ -94,9 +94,14 @@ async def test_ten_minutes_down_then_half_broken_then_a_rotated_token(
     async with faulty_client(server_uri, network, clock=clock, token=lambda: network.token) as (client, transport):
         async with serving(client, project, tmp_path, start="none") as active:
             await active.refresh()
-            run_id = transport.requests[-1].url.params.get("run_id") or ""
-            polled = [sent for sent in transport.requests if sent.url.path.endswith("runs/get")][-1]
-            network.ledger = await operator.request("GET", "runs/get", params={"run_id": polled.url.params["run_id"]})
+            transport.forget()
+            await active.refresh()
+            params = dict(transport.requests[0].url.params)
+            control = {"experiment_name": f"mlflow-utilities/rollouts/{project.experiment_id}"}
+            network.answers = {
+                "runs/get": await operator.request("GET", "runs/get", params=params),
+                "experiments/get-by-name": await operator.request("GET", "experiments/get-by-name", params=control),
+            }
             first = {key: active.choose(key).run_id for key in map(str, range(50))}
             states: list[ServingState] = []
             counts: list[int] = []
@@ -111,7 +116,6 @@ async def test_ten_minutes_down_then_half_broken_then_a_rotated_token(
                 states.append(active.status().state)
                 counts.append(len(transport.requests))
 
-            assert run_id is not None
             assert states == ["STALE", "READY", "ERROR", "READY"]
             assert 1 <= counts[0] <= MOST_POLLS_OF_AN_OUTAGE
             assert max(counts) <= 2 * TEN_MINUTES / 30

@@ -9,8 +9,11 @@ from mlflow_utilities.errors import (
     LedgerCorruptError,
     LedgerNewerFormatError,
     MlflowConnectionError,
+    MlflowTimeoutError,
     ProtocolError,
+    RateLimitedError,
     RolloutError,
+    ServerError,
 )
 from mlflow_utilities.rollout.codec import decode_slot
 from mlflow_utilities.rollout.document import Burnt, Document, slot_key
@@ -68,11 +71,17 @@ class LedgerPoll:
             self._ledger.move_to(control)  # begun anew meanwhile: the walk may have left its position in the old one
             tip = await self._ledger.walk(self._client)
         self._lags = self._lags + 1 if tip.lagging else 0
-        if self._lags > _LAGS or self._client.clock.monotonic() >= self._look_at:
-            if await self._begun_anew():
-                tip = await self._ledger.walk(self._client)
-            self._look_at = self._next_look()
+        if (self._lags > _LAGS or self._client.clock.monotonic() >= self._look_at) and await self._look():
+            tip = await self._ledger.walk(self._client)
         return self._judged(tip)
+
+    async def _look(self) -> bool:
+        """Look whether the ledger was begun anew; a server that fails just then has answered the poll all the same."""
+        self._look_at = self._next_look()
+        try:
+            return await self._begun_anew()
+        except (MlflowConnectionError, MlflowTimeoutError, RateLimitedError, ServerError):
+            return False
 
     async def _walk(self, *, repeat: bool) -> Tip:
         try:

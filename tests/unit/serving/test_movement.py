@@ -18,7 +18,7 @@ from mlflow_utilities.rollout.slots import TOTAL, Ranges, partition, reassign
 from mlflow_utilities.rollout.status import ModelStatus
 from mlflow_utilities.serving.routing import Snapshot
 from support.rollouts import active, canary, document, facts, state, taken
-from support.served_models import snapshot
+from support.snapshots import snapshot
 
 RUNS = [f"run-{letter}" for letter in "abcdef"]
 KEYS = [f"user-{number}" for number in range(200)]

@@ -20,7 +20,7 @@ from mlflow_utilities.serving.routing import Route, Snapshot
 from mlflow_utilities.serving.selection import Selection
 from mlflow_utilities.serving.values import Reason, Source
 from support.rollouts import active, canary, document
-from support.served_models import served, snapshot
+from support.snapshots import served, snapshot
 
 DATA = Path(__file__).parents[2] / "data"
 SLOTS = json.loads((DATA / "slot_vectors.json").read_text(encoding="utf-8"))
