@@ -77,11 +77,12 @@ class LedgerPoll:
 
     async def _look(self) -> bool:
         """Look whether the ledger was begun anew; a server that fails just then has answered the poll all the same."""
-        self._look_at = self._next_look()
         try:
-            return await self._begun_anew()
+            anew = await self._begun_anew()
         except (MlflowConnectionError, MlflowTimeoutError, RateLimitedError, ServerError):
-            return False
+            anew = False
+        self._look_at = self._next_look()  # a ledger that is deleted is looked for again with each poll
+        return anew
 
     async def _walk(self, *, repeat: bool) -> Tip:
         try:

@@ -382,8 +382,9 @@ async def test_a_ledger_deleted_meanwhile_is_reported_and_restored() -> None:
         await server.clock.advance(935.0)
         assert (generation(feed), kind(feed)) == (1, "ledger")
         server.commit(2)
-        await server.clock.advance(350.0)
-        assert (generation(feed), kind(feed)) == (2, "ledger")
+        for _ in range(4):
+            await server.clock.advance(350.0)
+            assert (generation(feed), kind(feed)) == (2, "ledger")
         server.stage = "active"
         await server.clock.advance(350.0)
         assert (generation(feed), feed.last_error) == (2, None)
@@ -428,6 +429,22 @@ async def test_a_ledger_begun_anew_is_found_though_the_old_one_answers() -> None
         await server.clock.advance(700.0)
         assert (generation(feed), feed.last_error) == (2, None)
         assert server.requests[-1].url.params["run_id"] == "ledger71"
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_look_that_fails_is_no_failed_poll(status: int) -> None:
+    """When the server fails just while the poll looks for a ledger begun anew, its answer counts all the same."""
+    server = LedgerServer(SteppedClock())
+    async with following(server) as feed:
+
+        async def busy(request: httpx.Request) -> httpx.Response | None:
+            return error(status) if "get-by-name" in request.url.path else None
+
+        server.fault = busy
+        for _ in range(20):
+            await server.clock.advance(100.0)
+            assert feed.last_error is None
+        assert 2 <= server.lines.count("GET experiments/get-by-name") <= 7
 
 
 async def test_a_ledger_begun_anew_during_a_poll_is_followed() -> None:
