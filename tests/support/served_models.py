@@ -12,13 +12,26 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 
 from mlflow_utilities import AsyncMlflowClient
 from mlflow_utilities.serving.residents import Residents, Wanted
 from support.clock import SteppedClock
 
-__all__ = ["FLAVORS", "Failing", "Gate", "Gated", "Thing", "Unloaded", "local_model", "pickled", "running", "set_off"]
+__all__ = [
+    "FLAVORS",
+    "Failing",
+    "Gate",
+    "Gated",
+    "Thing",
+    "Unloaded",
+    "comes_true",
+    "local_model",
+    "pickled",
+    "running",
+    "set_off",
+]
 
 FLAVORS = json.dumps({"flavors": {"sklearn": {"pickled_model": "model.pkl", "serialization_format": "pickle"}}})
 
@@ -129,6 +142,12 @@ async def running(client: AsyncMlflowClient | None = None, **options: Any) -> As
             with anyio.CancelScope(shield=True):
                 await residents.aclose()
             tasks.cancel_scope.cancel()
+
+
+async def comes_true(condition: Callable[[], Any]) -> None:
+    """Let everything go on until the condition holds."""
+    while not condition():
+        await anyio.lowlevel.checkpoint()
 
 
 async def set_off(tasks: anyio.abc.TaskGroup, call: Callable[[], Any]) -> list[Any]:

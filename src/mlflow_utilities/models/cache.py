@@ -196,17 +196,26 @@ class ModelCache:
             if local := self._local(location):
                 return local
             source = await self._source(wanted.uri, location)
-            files = await in_file_thread(lambda: self._directory.begin(claim))
-            try:
-                await self._client.download_artifact_uri(source, files)
-                about: dict[str, str | bool] = {"uri": wanted.uri, "location": location, "renewed": renewed}
-                about["server"] = self._client.tracking_uri
-                await in_file_thread(lambda: self._directory.install(claim, files, about))
-            except BaseException:
-                with anyio.CancelScope(shield=True):
-                    await in_file_thread(lambda: self._directory.give_up(files))
-                raise
+            about: dict[str, str | bool] = {"uri": wanted.uri, "location": location, "renewed": renewed}
+            about["server"] = self._client.tracking_uri
+            for last in (False, True):
+                try:
+                    await self._download_once(source, claim, about)
+                    break
+                except ArtifactError as error:  # a damaged transfer may succeed the next time, a full disk does not
+                    if last or isinstance(error.__cause__, OSError):
+                        raise
         return None
+
+    async def _download_once(self, source: str, claim: Claim, about: Mapping[str, str | bool]) -> None:
+        files = await in_file_thread(lambda: self._directory.begin(claim))
+        try:
+            await self._client.download_artifact_uri(source, files, check_sizes=True)
+            await in_file_thread(lambda: self._directory.install(claim, files, about))
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await in_file_thread(lambda: self._directory.give_up(files))
+            raise
 
     async def _evict(self, wanted: _Wanted, lease: Lease) -> None:
         try:

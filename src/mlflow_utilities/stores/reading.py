@@ -120,17 +120,19 @@ class ArtifactReader(ArtifactLocator):
         artifact_uri: str,
         dst_dir: str | Path | None = None,
         *,
+        check_sizes: bool = False,
         timeout: Timeout | float | Unset | None = UNSET,
     ) -> str:
         """Download what an artifact, runs: or models: URI names, and return where it lies.
 
-        The content of a directory goes straight into `dst_dir`, a file into it under its name. Raises ArtifactError
-        when there is nothing, otherwise errors as `download_artifacts`.
+        The content of a directory goes straight into `dst_dir`, a file into it under its name. `check_sizes`: each file
+        of a directory must have the size that was listed; for files that do not change meanwhile. Raises ArtifactError
+        when there is nothing or a size differs, otherwise errors as `download_artifacts`.
         """
         uri = await self.resolve_model_uri(artifact_uri, timeout=timeout)
         store = self._uri_store(artifact_uri, uri, timeout)
         if listing := await store.entries(""):
-            return await _download_to(store, "", dst_dir, listing)
+            return await _download_to(store, "", dst_dir, listing, check_sizes)
         parent, _, name = uri.rstrip("/").rpartition("/")
         if not name or isinstance(store, ServedStore):
             raise ArtifactError(f"there is nothing at {uri}")
@@ -168,13 +170,17 @@ def _file_info(entry: Entry) -> FileInfo:
 
 
 async def _download_to(
-    store: Store, path: str, destination: str | Path | None, listing: list[Entry] | None = None
+    store: Store,
+    path: str,
+    destination: str | Path | None,
+    listing: list[Entry] | None = None,
+    check_sizes: bool = False,
 ) -> str:
     if destination is not None:
-        return str(await download(store, path, Path(destination), listing))
+        return str(await download(store, path, Path(destination), listing, check_sizes))
     fresh = Path(await anyio.to_thread.run_sync(lambda: tempfile.mkdtemp(prefix="mlflow-")))
     try:
-        return str(await download(store, path, fresh, listing))
+        return str(await download(store, path, fresh, listing, check_sizes))
     except BaseException:
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(lambda: shutil.rmtree(fresh, ignore_errors=True))

@@ -46,8 +46,13 @@ async def upload_directory(store: Store, directory: Path, base: str) -> None:
     await for_each([item for item in moves if item[0].name == _LAST], move)
 
 
-async def download(store: Store, path: str, destination: Path, listing: list[Entry] | None = None) -> Path:
-    """Copy the file or directory `path` below `destination` and return where it lies; `listing` spares listing it."""
+async def download(
+    store: Store, path: str, destination: Path, listing: list[Entry] | None = None, check_sizes: bool = False
+) -> Path:
+    """Copy the file or directory `path` below `destination` and return where it lies; `listing` spares listing it.
+
+    `check_sizes` raises ArtifactError for a file of a directory that has another size than was listed.
+    """
     target = target_path(destination, path) if path else destination
     refusal: Exception | None = None
     if path and PurePosixPath(path).suffix:
@@ -56,7 +61,7 @@ async def download(store: Store, path: str, destination: Path, listing: list[Ent
             return target
     listing = listing or await store.entries(path)
     if listing:
-        await _download_directory(store, listing, destination, path)
+        await _download_directory(store, listing, destination, path, check_sizes)
         return target
     if refusal is not None:
         raise refusal
@@ -77,9 +82,16 @@ async def _try_file(store: Store, path: str, target: Path) -> Exception | None:
     return None
 
 
-async def _download_directory(store: Store, listing: list[Entry], destination: Path, path: str) -> None:
+async def _download_directory(
+    store: Store, listing: list[Entry], destination: Path, path: str, check_sizes: bool
+) -> None:
     async def move(entry: Entry) -> None:
-        await store.fetch(entry.path, target_path(destination, entry.path), entry.size)
+        target = target_path(destination, entry.path)
+        await store.fetch(entry.path, target, entry.size)
+        if check_sizes and entry.size is not None:
+            size = (await anyio.to_thread.run_sync(target.stat)).st_size
+            if size != entry.size:
+                raise ArtifactError(f"{entry.path} has {size} bytes, but {entry.size} were listed")
 
     await for_each(await list_files(store, listing, path), move)
 

@@ -22,6 +22,7 @@ from support.served_models import (
     Gated,
     Thing,
     Unloaded,
+    comes_true,
     local_model,
     pickled,
     running,
@@ -210,15 +211,13 @@ async def test_a_load_that_is_not_needed_any_more_when_it_ends_is_destroyed(tmp_
         new = await set_off(tasks, partial(residents.ensure, runs[1:], runs=["run1"]))
         await gates[1].entered()
         gates[0].open()
-        while not old:
-            await anyio.lowlevel.checkpoint()
+        await comes_true(lambda: old)
         unwanted = old[0]["run0"]
         await anyio.to_thread.run_sync(unwanted._gone.wait)
         back = await set_off(tasks, partial(residents.ensure, runs[:1], runs=["run0"]))
         again = await set_off(tasks, partial(residents.ensure, runs, runs=["run0", "run1"]))
         gates[1].open()
-        while not (new and back and again):
-            await anyio.lowlevel.checkpoint()
+        await comes_true(lambda: new and back and again)
         assert new[0]["run1"] is again[0]["run1"]
         assert (gates[0].loads, gates[1].loads) == (2, 1)
 
