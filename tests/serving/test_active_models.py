@@ -2,57 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import anyio
 import pytest
 
-from mlflow_utilities import AsyncMlflowClient, InvalidInputError, NoActiveModelError, NotReadyError, mlflow_api
-from mlflow_utilities.serving import ActiveModels, CanaryOptions, LoadingOptions, Prediction
+from mlflow_utilities import AsyncMlflowClient, NoActiveModelError, NotReadyError, mlflow_api
 from support.clock import SteppedClock
-from support.serving import ServedProject, make_served_project, save_object
+from support.serving import ServedProject, Unloadable, clock_of, make_served_project, save_object, serving
 from support.transports import faulty_client
 
 pytestmark = pytest.mark.anyio
 
-QUICK = LoadingOptions(jitter=False)
 KEYS = [f"user-{number}" for number in range(300)]
-
-
-@pytest.fixture
-async def operator(server_uri: str) -> AsyncIterator[AsyncMlflowClient]:
-    """Give the client of an operator."""
-    async with AsyncMlflowClient(server_uri) as client:
-        yield client
-
-
-@pytest.fixture
-async def client(server_uri: str) -> AsyncIterator[AsyncMlflowClient]:
-    """Give the client of a service, for which no time passes by itself: it polls when a test says refresh()."""
-    async with AsyncMlflowClient(server_uri, clock=SteppedClock()) as client:
-        yield client
-
-
-@pytest.fixture
-async def project(operator: AsyncMlflowClient, unique_name: str) -> ServedProject:
-    """Give two runs of 1.0.0 with models, the first of which is Active."""
-    made = await make_served_project(operator, unique_name)
-    await mlflow_api.enable_run(made.runs["a"], client=operator)
-    return made
-
-
-def clock_of(client: AsyncMlflowClient) -> SteppedClock:
-    """Return the clock that a test moves."""
-    assert isinstance(client.clock, SteppedClock)
-    return client.clock
-
-
-def serving(client: AsyncMlflowClient, project: ServedProject, cache: Path, **options: Any) -> ActiveModels:
-    """Return a service that waits for nothing."""
-    fixed: dict[str, Any] = {"model_version": "*", "start": "none", "loading": QUICK, "cache_dir": cache}
-    return ActiveModels(client, experiment_name=project.name, **(fixed | options))
 
 
 async def test_a_service_answers_with_the_active_model(
@@ -177,16 +139,5 @@ async def test_a_revoked_run_stops_at_once_even_if_nothing_can_replace_it(
                 assert active.choose(key).run_id == b
         status = active.status()
         assert (status.generation, status.seen) == (2, 4)
-        assert status.pending is not None and "cannot be loaded" in status.pending
+        assert "cannot be loaded" in (status.pending or "")
         assert set(status.failures) == {broken}
-
-
-class Unloadable:
-    """A model that raises when it is unpickled."""
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return _refuse, ()
-
-
-def _refuse() -> None:
-    raise ValueError("this model cannot be loaded")

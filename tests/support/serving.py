@@ -4,18 +4,38 @@ from __future__ import annotations
 
 import pickle
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import anyio
+
 from mlflow_utilities import AsyncMlflowClient
+from mlflow_utilities.serving import ActiveModels, Change, LoadingOptions
+from support.clock import SteppedClock
 from support.models import write_model
 from support.runs import make_run
 
-__all__ = ["MLMODEL", "Labelled", "ServedProject", "make_served_project", "save_object", "write_object"]
+__all__ = [
+    "MLMODEL",
+    "QUICK",
+    "Labelled",
+    "Reached",
+    "ServedProject",
+    "Unloadable",
+    "clock_of",
+    "make_served_project",
+    "save_object",
+    "serving",
+    "until",
+    "write_object",
+]
 
-MLMODEL = "flavors:\n  sklearn:\n    pickled_model: model.pkl\n    serialization_format: pickle\n    sklearn_version: 1.7.0\n"
+
+MLMODEL = (
+    "flavors:\n  sklearn:\n    pickled_model: model.pkl\n    serialization_format: pickle\n    sklearn_version: 1.7.0\n"
+)
 
 
 class Labelled:
@@ -67,3 +87,51 @@ async def make_served_project(
         label, _, own = text.partition("@")
         runs[label] = await save_object(client, experiment_id, name, Labelled(label), own or version)
     return ServedProject(experiment_id, name, runs)
+
+
+QUICK = LoadingOptions(jitter=False)
+
+
+def serving(client: AsyncMlflowClient, project: ServedProject, cache: Path, **options: Any) -> ActiveModels:
+    """Return a service that waits for nothing when it is entered."""
+    fixed: dict[str, Any] = {"model_version": "*", "start": "none", "loading": QUICK, "cache_dir": cache}
+    return ActiveModels(client, experiment_name=project.name, **(fixed | options))
+
+
+def clock_of(client: AsyncMlflowClient) -> SteppedClock:
+    """Return the clock that a test moves."""
+    assert isinstance(client.clock, SteppedClock)
+    return client.clock
+
+
+class Reached:
+    """A listener that lets a test wait for a status."""
+
+    def __init__(self, condition: Callable[[Change], bool]) -> None:
+        self.condition = condition
+        self.event = anyio.Event()
+
+    async def __call__(self, change: Change) -> None:
+        """Look at a change."""
+        if self.condition(change):
+            self.event.set()
+
+
+async def until(clock: SteppedClock, condition: Callable[[], bool]) -> None:
+    """Let time pass second by second until something is so."""
+    for _ in range(1000):
+        if condition():
+            return
+        await clock.advance(1.0)
+    raise AssertionError("it never came")
+
+
+class Unloadable:
+    """A model that raises when it is unpickled."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _refuse, ()
+
+
+def _refuse() -> None:
+    raise ValueError("this model cannot be loaded")
