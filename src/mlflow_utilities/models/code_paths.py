@@ -18,13 +18,21 @@ from typing import Any, cast
 from mlflow_utilities.errors import ModelError
 from mlflow_utilities.models.mlmodel import inside
 
-__all__ = ["CodeClaim", "CodePaths", "code_paths"]
+__all__ = ["CodeClaim", "CodePaths", "ModuleClashError", "code_paths"]
 
 _NEVER_IMPORTED = frozenset({"__init__", "__main__", "__pycache__"})
 _HINT = (
     "rename the package, install it as a distribution instead of saving it as code_paths, or load with the policy "
     '"resource_preserving", which unloads the other model first'
 )
+
+
+class ModuleClashError(ModelError):
+    """A model brings other modules of the same names; `other` is the URI of the loaded model that has them, if one."""
+
+    def __init__(self, message: str, other: str | None = None) -> None:
+        super().__init__(message, hint=_HINT)
+        self.other = other
 
 
 @dataclass(slots=True, eq=False)
@@ -115,10 +123,10 @@ class CodePaths:
         if held is not None and not held.foreign:
             if held.digest != digest:
                 other = held.claims[0].uri
-                raise ModelError(f"{uri} brings another module {name!r} than {other}, which is loaded", hint=_HINT)
+                raise ModuleClashError(f"{uri} brings another module {name!r} than {other}, which is loaded", other)
         elif (module := sys.modules.get(name)) is not None and not _has_all_files(module, path):
             where = getattr(module, "__file__", None) or "built in"
-            raise ModelError(f"{uri} brings another module {name!r} than the application has ({where})", hint=_HINT)
+            raise ModuleClashError(f"{uri} brings another module {name!r} than the application has ({where})")
 
     def _settle(self) -> None:
         while self._released:

@@ -16,6 +16,7 @@ from mlflow_utilities.client import AsyncMlflowClient
 from mlflow_utilities.errors import ArtifactError, ModelError
 from mlflow_utilities.models.cache import ModelCache
 from mlflow_utilities.models.cache_directory import Lease
+from mlflow_utilities.models.code_paths import ModuleClashError
 from mlflow_utilities.models.loading import check_flavors, load_claimed
 from mlflow_utilities.models.trial import try_in_process
 from mlflow_utilities.serving import unloading
@@ -129,14 +130,15 @@ class Loader:
 
         Files that are damaged, or that cannot be loaded as they were downloaded the first time, are downloaded again.
 
-        Raises ModelError, MissingDependencyError, ArtifactError, and what downloading raises.
+        Raises ModelError (ModuleClashError: another model has modules of the same names), MissingDependencyError,
+        ArtifactError, and what downloading raises.
         """
         try:
             async with self._turns:
                 try:
                     return await self._load_once(files)
                 except (ModelError, ArtifactError) as error:
-                    again = None if isinstance(error, _UnfitError) else await self._renewed(files)
+                    again = None if isinstance(error, _UnfitError | ModuleClashError) else await self._renewed(files)
                     if again is None:
                         raise
                 files = again

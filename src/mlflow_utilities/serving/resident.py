@@ -50,7 +50,7 @@ class Resident:
     """A loaded model. When nobody keeps or holds it any more it is destroyed, on a thread that exists for that.
 
     `bytes`: the size of its files in `directory`, which came from `location`. `grown`: by how many bytes the process
-    grew meanwhile, None where that is not known.
+    grew meanwhile, None where that is not known. `has_modules`: whether modules were saved along with it.
     """
 
     def __init__(self, run_id: str, content: Content, *, size: int, location: str, grown: int | None = None) -> None:
@@ -59,6 +59,7 @@ class Resident:
         self.location = location
         self.directory: Path = content.lease.path
         self.grown = grown
+        self.has_modules = bool(content.claim.modules)
         self._content: Content | None = content
         self._kept = True
         self._holds = 0

@@ -11,11 +11,13 @@ import anyio
 from mlflow_utilities.client import AsyncMlflowClient
 from mlflow_utilities.errors import ClientStateError, ModelError
 from mlflow_utilities.models.cache import MAX_BYTES, ModelCache
+from mlflow_utilities.models.code_paths import ModuleClashError
 from mlflow_utilities.serving import unloading
 from mlflow_utilities.serving.attempt import forget_frames, until
 from mlflow_utilities.serving.budget import Budget
 from mlflow_utilities.serving.failures import Failures
 from mlflow_utilities.serving.loader import Loader, Wanted
+from mlflow_utilities.serving.loads import Load, LoadFailedError
 from mlflow_utilities.serving.options import Policy
 from mlflow_utilities.serving.resident import Resident
 from mlflow_utilities.serving.roster import Roster
@@ -24,28 +26,6 @@ __all__ = ["LoadFailedError", "Residents", "Wanted"]
 
 _LONGEST_SPREAD = 30.0
 _SPREAD = 2.0
-
-
-class LoadFailedError(ModelError):
-    """Models could not be loaded; `failures` has the reason for each run."""
-
-    def __init__(self, failures: Mapping[str, BaseException]) -> None:
-        reasons = "; ".join(f"run {run_id}: {error}" for run_id, error in failures.items())
-        super().__init__(f"cannot load {reasons}")
-        self.failures = dict(failures)
-
-
-class _Load:
-    """A model being loaded, which counts `cost` bytes. `waiting` ends it where it can end at once."""
-
-    def __init__(self, wanted: Wanted, cost: int, delay: float) -> None:
-        self.wanted = wanted
-        self.cost = cost
-        self.delay = delay
-        self.waiting = anyio.CancelScope()
-        self.whole = anyio.CancelScope()
-        self.done = anyio.Event()
-        self.result: Resident | Exception = ModelError(f"run {wanted.run_id} was not wanted any more while it loaded")
 
 
 class Residents:
@@ -93,7 +73,7 @@ class Residents:
         self._on_unload = on_unload
         self._failures = Failures()
         self._roster = Roster()
-        self._loads: dict[str, _Load] = {}
+        self._loads: dict[str, Load] = {}
         self._room = anyio.Lock()
         self._running = anyio.Event()
         self._closed = False
@@ -147,7 +127,7 @@ class Residents:
             return ModelError(f"the thread that loaded run {run_id} before has not ended")
         return blocking
 
-    async def _outcome(self, run_id: str, load: _Load | None) -> Resident | Exception:
+    async def _outcome(self, run_id: str, load: Load | None) -> Resident | Exception:
         if load is None:
             return self._roster.find(run_id) or ModelError(f"run {run_id} was unloaded while others were loaded")
         await load.done.wait()
@@ -165,7 +145,7 @@ class Residents:
             self._check_open()
             delay = min(_LONGEST_SPREAD, _SPREAD * len(missing)) * self._clock.random() if jitter else 0.0
             for item in missing:
-                load = self._loads[item.run_id] = _Load(item, costs[item.run_id], delay)
+                load = self._loads[item.run_id] = Load(item, costs[item.run_id], delay)
                 self._tasks.start_soon(self._load, load)
 
     async def _costs(self, wanted: Sequence[Wanted]) -> dict[str, int]:
@@ -207,7 +187,7 @@ class Residents:
         used = ", ".join(each.run_id for each in leaving if not each.is_gone)
         raise ModelError(f"memory is needed, and the models of {used} are still used after {self._timeout:g} s")
 
-    async def _load(self, load: _Load) -> None:
+    async def _load(self, load: Load) -> None:
         run_id = load.wanted.run_id
         try:
             with load.whole:
@@ -219,7 +199,7 @@ class Residents:
             del self._loads[run_id]
             load.done.set()
 
-    async def _carry_out(self, load: _Load) -> None:
+    async def _carry_out(self, load: Load) -> None:
         files = None
         with load.waiting:
             if load.delay and not await self._loader.is_cached(load.wanted):
@@ -227,9 +207,22 @@ class Residents:
             files = await self._loader.fetch(load.wanted)
         if files is None:
             return
-        load.result = resident = await self._loader.load(files)
+        try:
+            resident = await self._loader.load(files)
+        except ModuleClashError as error:
+            resident = await self._load_instead(load.wanted, error)
+        load.result = resident
         self._roster.add(resident)
         self._failures.forget(load.wanted.run_id)
+
+    async def _load_instead(self, wanted: Wanted, clash: ModuleClashError) -> Resident:
+        """Load after those whose modules clash were unloaded, if they may be."""
+        serving = self._budget.policy == "resource_preserving"
+        going = [] if clash.other is None else self._roster.with_modules(serving=serving)
+        if not going:
+            raise clash
+        await self._unload(going)
+        return await self._loader.load(await self._loader.fetch(wanted))
 
     def is_loaded(self, run_id: str) -> bool:
         """Return whether a run is in memory, and stays there for now."""

@@ -49,6 +49,12 @@ class Roster:
             "kept": [run_id for run_id in self._kept if run_id not in self._needed],
         }
 
+    def with_modules(self, *, serving: bool) -> list[str]:
+        """Return the runs that could go for others and have modules of their own; `serving`: those that serve, too."""
+        could = self.replaceable()
+        going = {*could["leaving"], *could["spare"], *(could["kept"] if serving else ())}
+        return [each.run_id for each in self._residents if each.run_id in going and each.has_modules]
+
     def __bool__(self) -> bool:
         return bool(self._residents)
 
