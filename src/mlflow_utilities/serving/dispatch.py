@@ -10,6 +10,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, Generic, TypeVar
 
+import anyio
+
 from mlflow_utilities._clock import Clock
 from mlflow_utilities.serving.isolation import in_own_task, is_async, wait_in_thread
 
@@ -64,7 +66,7 @@ class Dispatcher(Generic[E]):
         return kept
 
     async def run(self) -> None:
-        """Call the handler until cancelled; events that wait then are dropped."""
+        """Call the handler until cancelled; events that wait then, and one that an async handler has, are dropped."""
         self._closed = False
         try:
             await (self._run_on_loop() if is_async(self._handler) else self._run_in_thread())
@@ -105,6 +107,9 @@ class Dispatcher(Generic[E]):
                     await in_own_task(partial(self._handler, event))
                 if limit.cancelled_caught:
                     self._fail(f"no end within {self._timeout:g} s")
+            except anyio.get_cancelled_exc_class():
+                self.dropped += 1
+                raise
             except Exception as error:
                 self._fail(error)
 

@@ -152,7 +152,16 @@ async def hook_that_waits(*_: object) -> None:
     await anyio.sleep_forever()
 
 
-@pytest.mark.parametrize("hook", [hook_that_raises, async_hook_that_raises, hook_that_waits])
+async def hook_that_cancels_itself(*_: object) -> None:
+    """Raise what a cancelled task raises, as awaiting somebody's cancelled task does; trio alone can make its own."""
+    try:
+        error = anyio.get_cancelled_exc_class()()
+    except TypeError:
+        error = ValueError("not on trio")
+    raise error
+
+
+@pytest.mark.parametrize("hook", [hook_that_raises, async_hook_that_raises, hook_that_waits, hook_that_cancels_itself])
 async def test_a_failing_hook_is_counted(hook: Any) -> None:
     """That on_canary raises or takes too long is counted, and the next copy is treated like the first."""
     clock = SteppedClock()
