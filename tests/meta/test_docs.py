@@ -110,6 +110,15 @@ async def test_the_saving_page_runs(fresh: AsyncMlflowClient) -> None:
 
 
 @pytest.mark.anyio
+async def test_the_serving_page_runs(fresh: AsyncMlflowClient) -> None:
+    """Every example of the page on serving works against a real server, in order."""
+    saved = await save(fresh, "fraud", "1.4.0")
+    await mlflow_api.enable_run(saved.run_id, client=fresh)
+
+    await run_snippets(DOCS / "how-to" / "serve.md", {"client": fresh})
+
+
+@pytest.mark.anyio
 async def test_the_porting_page_runs(fresh: AsyncMlflowClient, unique_name: str) -> None:
     """Each example of the page on moving over works against a real server, the address aside."""
     experiment = await fresh.create_experiment(unique_name)
