@@ -11,6 +11,7 @@ import tempfile
 import warnings
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import anyio
 from sklearn.datasets import load_breast_cancer
@@ -23,6 +24,7 @@ from sklearn.preprocessing import StandardScaler
 
 from local_server import run_server
 from mlflow_utilities import AsyncMlflowClient, ModelStatus, mlflow_api
+from mlflow_utilities.serving import ActiveModels, Prediction
 
 EXPERIMENT = "breast-cancer"
 
@@ -85,17 +87,28 @@ async def show(client: AsyncMlflowClient) -> None:
         print(f"  {run.version!s:<11} {run.run_id[:8]}  {run.status.name:<9} {share}")
 
 
-async def predict(client: AsyncMlflowClient, data: object) -> None:
-    """Load what is live, as a service would, and predict with each of them."""
-    live = [
-        *await mlflow_api.list_models("^1", experiment_name=EXPERIMENT, active_state="Active", client=client),
-        *await mlflow_api.list_models(None, experiment_name=EXPERIMENT, active_state="Canary", client=client),
-    ]
-    for model in live:
-        loaded = await model.load()
-        counts = Counter(int(value) for value in loaded.predict(data))
-        found = dict(sorted(counts.items()))
-        print(f"  {model.version!s:<11} {model.run_id[:8]}  {model.status.name:<7} predicts {found}")
+async def serve(active: ActiveModels, data: Any) -> dict[str, str]:
+    """Answer a hundred users as a service would; return which run answered each of them."""
+    status = await active.refresh()
+    answers = {f"user-{n}": await active.predict(data[n : n + 1], key=f"user-{n}") for n in range(100)}
+    for (run_id, version), number in Counter((a.model.run_id, str(a.model.version)) for a in answers.values()).items():
+        print(f"  generation {status.generation}: {version} {run_id[:8]} answered {number} of 100 users")
+    return {user: answer.model.run_id for user, answer in answers.items()}
+
+
+class Comparison:
+    """Counts how often a canary agrees with the model that answered; `done` after a hundred copies."""
+
+    def __init__(self) -> None:
+        self.agreed = self.compared = 0
+        self.done = anyio.Event()
+
+    async def __call__(self, primary: Prediction[Any], canary: Prediction[Any], key: str | None) -> None:
+        """Compare the two answers to one request."""
+        self.compared += 1
+        self.agreed += bool((primary.output == canary.output).all())
+        if self.compared == 100:
+            self.done.set()
 
 
 def load_with_mlflow(uri: str, locations: list[str], data: object) -> None:
@@ -123,19 +136,7 @@ async def main(uri: str) -> None:
         await mlflow_api.canary_run(runs["1.2.0-rc.1"], client=client, why="watch it on live data")
         await show(client)
 
-        heading("split 1.1.0 between the model and its challenger, 70 to 30")
-        split = {runs["1.1.0"]: 0.7, runs["1.1.0 challenger"]: 0.3}
-        await mlflow_api.update_active_runs(
-            split, "1.1.0", experiment_name=EXPERIMENT, client=client, why="A/B test of the forest"
-        )
-        await show(client)
-
-        heading("list, load and predict with everything that is live")
-        await predict(client, data)
-
-        heading("roll back: one write, every user returns to the model they had")
-        await mlflow_api.rollback(experiment_name=EXPERIMENT, client=client, why="the challenger was worse")
-        await show(client)
+        await serve_and_roll_back(client, runs, data)
 
         heading("the history")
         for entry in await mlflow_api.rollout_history(experiment_name=EXPERIMENT, client=client):
@@ -149,6 +150,32 @@ async def main(uri: str) -> None:
     locations = [f"runs:/{runs['1.1.0']}/model", f"models:/{registered.name}/{version.version}", f"models:/{logged}"]
     await anyio.to_thread.run_sync(load_with_mlflow, uri, locations, data)
     heading("done; the server stops")
+
+
+async def serve_and_roll_back(client: AsyncMlflowClient, runs: dict[str, str], data: Any) -> None:
+    """Serve while an operator splits the requests and takes that back."""
+    heading("serve ^1 in this process: models are loaded in the background, users routed by their key")
+    comparison = Comparison()
+    async with ActiveModels(
+        client, experiment_name=EXPERIMENT, model_version="^1", canary_version=None, on_canary=comparison
+    ) as active:
+        before = await serve(active, data)
+        await comparison.done.wait()
+        print(f"  the canary got copies of all and agrees in {comparison.agreed} of {comparison.compared} answers")
+
+        heading("split 1.1.0 between the model and its challenger, 70 to 30")
+        split = {runs["1.1.0"]: 0.7, runs["1.1.0 challenger"]: 0.3}
+        await mlflow_api.update_active_runs(
+            split, "1.1.0", experiment_name=EXPERIMENT, client=client, why="A/B test of the forest"
+        )
+        await show(client)
+        during = await serve(active, data)
+
+        heading("roll back: one write, every user returns to the model they had")
+        await mlflow_api.rollback(experiment_name=EXPERIMENT, client=client, why="the challenger was worse")
+        after = await serve(active, data)
+        moved = sum(during[user] != before[user] for user in before)
+        print(f"  moved by the split: {moved} users, by the rollback: all of them back: {after == before}")
 
 
 if __name__ == "__main__":
