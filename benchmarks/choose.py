@@ -24,6 +24,7 @@ from mlflow_utilities.rollout.slots import TOTAL, slot_of
 from mlflow_utilities.rollout.status import ModelStatus
 from mlflow_utilities.rollout.version import Version
 from mlflow_utilities.rollout.version_range import VersionRange
+from mlflow_utilities.serving import ActiveModels
 from mlflow_utilities.serving.routing import Snapshot
 from mlflow_utilities.serving.selection import select
 from mlflow_utilities.serving.served_model import ServedModel
@@ -105,7 +106,10 @@ def bare_hash(key: str) -> object:
 
 def contenders(snapshot: Snapshot) -> dict[str, Choice]:
     """Return what is measured, by name."""
+    active = ActiveModels(experiment_name="fraud", model_version="^1.4")
+    active._publish(snapshot)
     return {
+        "ActiveModels.choose": active.choose,
         "Snapshot.choose": snapshot.choose,
         "slot_of and bisection": by_bisection(snapshot),
         "sha256 alone": bare_hash,

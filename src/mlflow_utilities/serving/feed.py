@@ -44,7 +44,7 @@ class Feed:
     """Follows one ledger: `latest` only ever moves forward, and stays whatever polls meet.
 
     `last_error` is what the last poll met, None when it succeeded. `last_success` and `next_poll` are in seconds of the
-    client's clock. `polls` counts those that ended. All tasks are of one event loop, as the client is.
+    client's clock. `polls` counts those that ended, the last `took` so many seconds. All tasks are of one event loop, as the client is.
     """
 
     def __init__(
@@ -55,6 +55,7 @@ class Feed:
         self.last_success: float | None = None
         self.next_poll: float | None = None
         self.polls = 0
+        self.took = 0.0
         self._clock = client.clock
         self._ledger = ledger
         self._poll = LedgerPoll(client, ledger)
@@ -165,6 +166,7 @@ class Feed:
         """Ask the server; only cancellation ends it early, and then the poll counts as never made."""
         self._begun += 1
         number = self._under_way = self._begun
+        start = self._clock.monotonic()
         try:
             repeat = self.latest is not None and not self._schedule.failing
             polled = await self._poll.poll(repeat=repeat)
@@ -184,6 +186,7 @@ class Feed:
         finally:
             self._under_way = None
         self._asked = number
+        self.took = self._clock.monotonic() - start
         self._end(report, wait)
         await self._tell(wait)
 

@@ -149,6 +149,7 @@ async def enter(
         adopter,
         storage,
         share_dir=directory / "serving" if following.share_polling else None,
+        telemetry=hooks.telemetry,
         changed=changed,
     )
     mirror = _mirror(client, hooks, predictor)

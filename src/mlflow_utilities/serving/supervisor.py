@@ -19,6 +19,7 @@ from mlflow_utilities.serving.feed import Feed, feed_of, locate
 from mlflow_utilities.serving.legacy import legacy_document
 from mlflow_utilities.serving.options import Following
 from mlflow_utilities.serving.storing import Storage
+from mlflow_utilities.serving.telemetry import Telemetry
 from mlflow_utilities.serving.values import PollError, Source
 
 __all__ = ["Supervisor"]
@@ -41,6 +42,7 @@ class Supervisor:
         storage: Storage,
         *,
         share_dir: Path | None,
+        telemetry: Telemetry,
         changed: Callable[[], None],
     ) -> None:
         self.feed: Feed | None = None
@@ -53,6 +55,7 @@ class Supervisor:
         self._adopter = adopter
         self._storage = storage
         self._share_dir = share_dir
+        self._telemetry = telemetry
         self._changed = changed
         self._ledger: Ledger | None = None
         self._found = anyio.Event()
@@ -145,9 +148,8 @@ class Supervisor:
             self.feed = self._feed_of(ledger)
         with self.feed.subscribe(self._following.interval):
             tasks.start_soon(self.feed.drive)
-            seen = -1
+            seen = self.feed.polls
             while True:
-                seen = await self.feed.wait(seen)
                 try:
                     await self._propose_latest(self.feed)
                 except Exception as error:
@@ -155,6 +157,9 @@ class Supervisor:
                     self.cause = error
                 self._poke()
                 self._changed()
+                seen = await self.feed.wait(seen)
+                met = self.feed.last_error
+                self._telemetry.poll("ok" if met is None else met.kind, self.feed.took)
 
     async def _propose_latest(self, feed: Feed) -> None:
         latest, ledger = feed.latest, self._ledger
