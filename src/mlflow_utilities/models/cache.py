@@ -6,10 +6,12 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import anyio
 
@@ -32,6 +34,8 @@ MAX_BYTES = 20_000_000_000
 _VARIABLE = "MLFLOW_UTILITIES_CACHE_DIR"
 _PAUSES = (0.02, 0.05, 0.1, 0.2)
 _MOST_DOWNLOADS = 2
+
+L = TypeVar("L", bound=Lease | Claim | None)
 
 
 async def ensure(
@@ -112,13 +116,13 @@ class ModelCache:
             return local
         waits = downloads = 0
         while True:
-            found = await in_file_thread(lambda: self._directory.attempt(wanted.key, check_digests))
+            found = await _locking(lambda: self._directory.attempt(wanted.key, check_digests))
             if found is None:
                 await self._client.clock.sleep(_PAUSES[min(waits, len(_PAUSES) - 1)])
                 waits += 1
             elif isinstance(found, Claim):
                 if downloads == _MOST_DOWNLOADS:
-                    found.lock.release()
+                    found.release()
                     raise ArtifactError(f"the files of {uri} were damaged as soon as they were in the cache")
                 if local := await self._download(wanted, found):
                     return local
@@ -137,7 +141,7 @@ class ModelCache:
         if self._local(wanted.location):
             return None
         with os_errors("write the model cache"):
-            claim = await in_file_thread(lambda: self._directory.claim(wanted.key))
+            claim = await _locking(lambda: self._directory.claim(wanted.key))
         if claim is None or await self._download(wanted, claim, renewed=True):
             return None
         return await self.lease(uri, wanted.location)
@@ -208,13 +212,15 @@ class ModelCache:
         return None
 
     async def _download_once(self, source: str, claim: Claim, about: Mapping[str, str | bool]) -> None:
-        files = await in_file_thread(lambda: self._directory.begin(claim))
+        begun: list[Path] = []
         try:
-            await self._client.download_artifact_uri(source, files, check_sizes=True)
-            await in_file_thread(lambda: self._directory.install(claim, files, about))
+            await in_file_thread(lambda: begun.append(self._directory.begin(claim)))
+            await self._client.download_artifact_uri(source, begun[0], check_sizes=True)
+            await in_file_thread(lambda: self._directory.install(claim, begun[0], about))
         except BaseException:
             with anyio.CancelScope(shield=True):
-                await in_file_thread(lambda: self._directory.give_up(files))
+                for files in begun:
+                    await in_file_thread(partial(self._directory.give_up, files))
             raise
 
     async def _evict(self, wanted: _Wanted, lease: Lease) -> None:
@@ -223,6 +229,19 @@ class ModelCache:
         except BaseException:
             lease.release()
             raise
+
+
+async def _locking(work: Callable[[], L]) -> L:
+    """Do `work` in a thread; whatever it locks is released when the caller is cancelled meanwhile."""
+    found: list[L] = []
+    try:
+        await in_file_thread(lambda: found.append(work()))
+    except BaseException:
+        for each in found:
+            if each is not None:
+                each.release()
+        raise
+    return found[0]
 
 
 def default_cache_dir(environ: Mapping[str, str], platform: str = sys.platform) -> Path:

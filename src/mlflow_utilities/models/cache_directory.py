@@ -64,6 +64,10 @@ class Claim:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Let others download it."""
         self.lock.release()
 
 

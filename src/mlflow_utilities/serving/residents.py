@@ -135,13 +135,14 @@ class Residents:
 
     async def _begin(self, wanted: Sequence[Wanted], jitter: bool) -> None:
         """Start loading what is still missing, once there is room for all of it."""
-        await self._running.wait()
         async with self._room:
             missing = self._missing(wanted)
             if not missing:
                 return
             costs = await self._costs(missing)
             await self._make_room(missing, sum(costs.values()))
+            while not self._running.is_set():  # it may have stopped meanwhile
+                await self._running.wait()
             self._check_open()
             delay = min(_LONGEST_SPREAD, _SPREAD * len(missing)) * self._clock.random() if jitter else 0.0
             for item in missing:
