@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
+import anyio
+
 from mlflow_utilities.client import AsyncMlflowClient
 from mlflow_utilities.errors import ArtifactError, MlflowUtilitiesError
 from mlflow_utilities.models.threads import in_file_thread
@@ -77,7 +79,8 @@ class Storage:
         """Remember what serves now; a disk that cannot be written is a warning, not an error."""
         try:
             content = self.content(offer)
-            await in_file_thread(lambda: last_known_good.write(self._path, content))
+            with anyio.CancelScope(shield=True):  # a service that ends at once is to start from it, too
+                await in_file_thread(lambda: last_known_good.write(self._path, content))
             self._warned = False
         except (MlflowUtilitiesError, OSError) as error:
             if not self._warned:
