@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: help demo test test-fast test-2x test-postgres lint types imports docs format bench clean
+.PHONY: help demo test test-fast test-2x test-postgres lint types imports docs format bench bench-serving clean
 
 help:
 	@grep -hE '^## ' $(MAKEFILE_LIST) | sed 's/^## //'
@@ -73,6 +73,10 @@ docs: $(READY)
 bench: $(READY)
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.figures
+
+## make bench-serving  measure serving: choosing, starting, loading, canaries, polling, a service under load
+bench-serving: $(READY)
+	for case in choose start load_lag canary polling service; do $(BIN)/python -m benchmarks.$$case || exit 1; done
 
 ## make clean     remove what the other targets made
 clean:
