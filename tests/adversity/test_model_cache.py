@@ -153,6 +153,16 @@ async def test_a_changed_byte_is_found_when_digests_are_checked(store: Store) ->
     check(await store.ensure(uri, check_digests=True))
 
 
+async def test_a_damaged_model_that_others_use_is_not_waited_for_without_end(store: Store) -> None:
+    """An ArtifactError says so after a while; once nobody uses it any more it is downloaded again."""
+    uri = await store.upload()
+    async with held(store.client, uri, cache_dir=store.directory) as directory:
+        (directory / "a.bin").write_bytes(b"a")
+        with pytest.raises(ArtifactError, match="damaged, and another process uses them"):
+            await store.ensure(uri)
+    check(await store.ensure(uri))
+
+
 async def test_the_models_used_least_recently_go_when_space_is_needed(store: Store) -> None:
     """But neither the one that was just downloaded, nor one that is in use."""
     uris = [await store.upload() for _ in range(4)]

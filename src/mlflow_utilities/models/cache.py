@@ -24,7 +24,7 @@ from mlflow_utilities._protocol.uris import (
 )
 from mlflow_utilities.client import AsyncMlflowClient
 from mlflow_utilities.errors import ArtifactError, ConfigurationError, InvalidInputError
-from mlflow_utilities.models.cache_directory import CacheDirectory, Claim, Lease, Manifest
+from mlflow_utilities.models.cache_directory import CacheDirectory, Claim, DamagedInUse, Lease, Manifest
 from mlflow_utilities.models.threads import in_file_thread
 from mlflow_utilities.stores.files import os_errors
 
@@ -34,8 +34,9 @@ MAX_BYTES = 20_000_000_000
 _VARIABLE = "MLFLOW_UTILITIES_CACHE_DIR"
 _PAUSES = (0.02, 0.05, 0.1, 0.2)
 _MOST_DOWNLOADS = 2
+_MOST_LOOKS = 100
 
-L = TypeVar("L", bound=Lease | Claim | None)
+L = TypeVar("L", bound=Lease | Claim | DamagedInUse | None)
 
 
 async def ensure(
@@ -114,10 +115,13 @@ class ModelCache:
         wanted = await self._look_up(uri, location)
         if local := self._local(wanted.location):
             return local
-        waits = downloads = 0
+        waits = downloads = in_use = 0
         while True:
             found = await _locking(lambda: self._directory.attempt(wanted.key, check_digests))
-            if found is None:
+            if found is None or isinstance(found, DamagedInUse):
+                in_use = 0 if found is None else in_use + 1
+                if in_use == _MOST_LOOKS:
+                    raise ArtifactError(f"the files of {uri} in the cache are damaged, and another process uses them")
                 await self._client.clock.sleep(_PAUSES[min(waits, len(_PAUSES) - 1)])
                 waits += 1
             elif isinstance(found, Claim):
@@ -238,7 +242,7 @@ async def _locking(work: Callable[[], L]) -> L:
         await in_file_thread(lambda: found.append(work()))
     except BaseException:
         for each in found:
-            if each is not None:
+            if isinstance(each, Lease | Claim):
                 each.release()
         raise
     return found[0]

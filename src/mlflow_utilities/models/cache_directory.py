@@ -22,7 +22,7 @@ from mlflow_utilities.errors import ArtifactError, ModelError
 from mlflow_utilities.models.locks import FileLock, try_lock
 from mlflow_utilities.stores.files import os_errors
 
-__all__ = ["CacheDirectory", "Claim", "Lease", "Manifest"]
+__all__ = ["CacheDirectory", "Claim", "DamagedInUse", "Lease", "Manifest"]
 
 _FORMAT = 1
 _MANIFEST = "manifest.json"
@@ -71,6 +71,10 @@ class Claim:
         self.lock.release()
 
 
+class DamagedInUse:
+    """The model is damaged, and others use it, so that it cannot be replaced now."""
+
+
 class CacheDirectory:
     """Models below `root`, each under a key."""
 
@@ -82,7 +86,7 @@ class CacheDirectory:
     def _lock_path(self, key: str) -> Path:
         return self._root / "locks" / key
 
-    def attempt(self, key: str, check_digests: bool) -> Lease | Claim | None:
+    def attempt(self, key: str, check_digests: bool) -> Lease | Claim | DamagedInUse | None:
         """Return the model if it is complete, else the right to download it, else None: somebody is at it.
 
         Raises ArtifactError when it is not there and the directory cannot be written.
@@ -97,7 +101,7 @@ class CacheDirectory:
                 f"cannot write the model cache {self._root}: {error}", hint="set MLFLOW_UTILITIES_CACHE_DIR"
             ) from error
         if lock is None:
-            return None
+            return DamagedInUse() if not wanted and self._is_used(key) else None
         if self._is_complete(key, check_digests):
             if not wanted:
                 lock.release()
@@ -108,7 +112,14 @@ class CacheDirectory:
         if not wanted:
             return Claim(key, lock)
         lock.release()
-        return self.claim(key)
+        return self.claim(key) or DamagedInUse()
+
+    def _is_used(self, key: str) -> bool:
+        """Return whether what lies there, damaged, has users: whoever downloads it excludes them."""
+        lock = try_lock(self._lock_path(key), shared=True) if (self._models / key).exists() else None
+        if lock is not None:
+            lock.release()
+        return lock is not None
 
     def claim(self, key: str) -> Claim | None:
         """Return the right to download a model, whether it is there or not; None while others use or download it.

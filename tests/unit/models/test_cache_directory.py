@@ -10,7 +10,7 @@ import pytest
 
 from mlflow_utilities import ConfigurationError
 from mlflow_utilities.models.cache import default_cache_dir
-from mlflow_utilities.models.cache_directory import CacheDirectory, Claim, Lease
+from mlflow_utilities.models.cache_directory import CacheDirectory, Claim, DamagedInUse, Lease
 from mlflow_utilities.models.locks import try_lock
 
 KEY, OTHER = "a" * 64, "b" * 64
@@ -76,11 +76,13 @@ def test_directories_are_for_their_owner_alone(cache: CacheDirectory, tmp_path: 
 
 
 def test_a_model_in_use_is_not_claimed_even_when_it_is_damaged(cache: CacheDirectory) -> None:
-    """Its files stay until nobody uses them any more."""
+    """Its files stay until nobody uses them any more; who wants it learns why it has to wait."""
     put(cache)
     lease = leased(cache)
+    (lease.path / "deep" / "a").write_text("b")
+    assert isinstance(cache.attempt(KEY, check_digests=True), DamagedInUse)
     (lease.path / "deep" / "a").write_text("longer")
-    assert cache.attempt(KEY, check_digests=False) is None
+    assert isinstance(cache.attempt(KEY, check_digests=False), DamagedInUse)
     lease.release()
     with claimed(cache):
         pass
