@@ -16,6 +16,7 @@ __all__ = ["Copier", "Restore", "take"]
 
 Copier = Callable[[Any], Any] | Literal["default"] | None
 Restore = Callable[[], Any]
+_IMMUTABLE = (str, bytes, int, float, type(None))
 
 
 def take(data: Any, copy: Copier = "default") -> Restore:
@@ -24,7 +25,7 @@ def take(data: Any, copy: Copier = "default") -> Restore:
     `copy` makes copies (None: none are made, all share `data`); the default copies whatever pickle or `copy.deepcopy`
     can, in full depth. Raises what they raise for what cannot be copied.
     """
-    if copy is None or isinstance(data, str | bytes | int | float | None):
+    if copy is None or isinstance(data, _IMMUTABLE):
         return lambda: data
     if copy != "default":
         return _copied(data, copy)

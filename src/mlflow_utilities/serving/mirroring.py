@@ -37,7 +37,7 @@ class _Canary:
     warned: bool = False
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class _Copy:
     """A request that waits for a canary, `until` when."""
 

@@ -128,6 +128,29 @@ async def test_a_handler_that_blocks_drops_the_oldest_events(release: Event) -> 
     assert told.failed == 1
 
 
+async def test_a_handler_that_hangs_and_then_raises_failed_once(release: Event) -> None:
+    """An event that took too long counts once, although its handler raises in the end."""
+    clock = SteppedClock()
+
+    def hang(event: int) -> None:
+        if event == 0:
+            release.wait()
+            raise ValueError("too late")
+
+    handler = Handler(hang)
+    told = dispatcher(handler, clock)
+    async with running(told):
+        told.offer(0)
+        told.offer(1)
+        while not told.failed:
+            await clock.advance(TIMEOUT)
+        release.set()
+        await handler.ended(2)
+
+    assert handler.events == [1]
+    assert told.failed == 1
+
+
 async def test_an_async_handler_that_takes_too_long_is_cancelled() -> None:
     """It is cancelled after its time, which is counted, and gets the next event."""
     clock, events = SteppedClock(), []

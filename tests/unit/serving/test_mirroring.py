@@ -64,12 +64,7 @@ async def test_the_hook_gets_both_answers(kind: str) -> None:
 
 async def test_an_async_predict_function_is_awaited() -> None:
     """An async predict function runs on the event loop, as it does for the primary."""
-
-    async def predict(loaded: Any, data: Any) -> Any:
-        await anyio.lowlevel.checkpoint()
-        return loaded(data)
-
-    setup = Setup(SteppedClock(), predict=predict)
+    setup = Setup(SteppedClock(), predict=predict_async)
     async with running(setup.mirror):
         setup.mirror.offer([1.0], None, answer_of(PRIMARY, [1.0]), [CANARY])
         await setup.recorder.seen("answered")
@@ -261,6 +256,7 @@ async def test_failures_in_a_row_pause_a_canary() -> None:
             await setup.recorder.seen("failed", times)
         assert setup.mirror.counts["broken"].open
         ask()
+        assert setup.mirror.counts["broken"].skipped == 1
         setup.mirror.offer([1.0], None, answer_of(PRIMARY, [1.0]), [CANARY])
         await setup.recorder.seen("answered", 1)
         assert setup.mirror.counts["broken"] == CanaryCounts(offered=6, failed=5, skipped=1, open=True)
@@ -275,6 +271,27 @@ async def test_failures_in_a_row_pause_a_canary() -> None:
         await setup.recorder.seen("answered", 3)
 
     assert setup.mirror.counts["broken"] == CanaryCounts(offered=8, failed=5, skipped=1, answered=2)
+
+
+async def test_copies_that_wait_when_the_breaker_opens_are_skipped() -> None:
+    """The fifth failure stops those that wait already; after the pause only one of several is tried."""
+    clock = SteppedClock()
+    setup, canary = Setup(clock), function_model("canary", fail)
+
+    def ask_ten_times() -> None:
+        for _ in range(10):
+            setup.mirror.offer([1.0], None, answer_of(PRIMARY, [1.0]), [canary])
+
+    async with running(setup.mirror):
+        ask_ten_times()
+        await setup.recorder.seen("skipped", 5)
+        assert setup.mirror.counts["canary"] == CanaryCounts(offered=10, failed=5, skipped=5, open=True)
+
+        await clock.advance(30.0)
+        ask_ten_times()
+        await setup.recorder.seen("skipped", 14)
+
+    assert setup.mirror.counts["canary"] == CanaryCounts(offered=20, failed=6, skipped=14, open=True)
 
 
 async def test_copies_that_wait_are_dropped_at_the_end() -> None:
@@ -305,11 +322,22 @@ class Weights:
         return fail(data) if self.broken else data
 
 
+async def predict_async(loaded: Any, data: Any) -> Any:
+    """Answer on the event loop."""
+    return loaded(data)
+
+
+def predict_sync(loaded: Any, data: Any) -> Any:
+    """Answer in a thread."""
+    return loaded(data)
+
+
+@pytest.mark.parametrize("predict", [predict_sync, predict_async])
 @pytest.mark.parametrize("broken", [False, True])
-async def test_an_idle_mirror_holds_no_models(broken: bool) -> None:
+async def test_an_idle_mirror_holds_no_models(broken: bool, predict: Any) -> None:
     """Once a copy is answered, or failed, neither the canary's model nor the primary's is kept in memory by it."""
     destroyed = [Event(), Event()]
-    setup = Setup(SteppedClock(), on_canary=lambda *_: None)
+    setup = Setup(SteppedClock(), predict=predict, on_canary=lambda *_: None)
 
     def offer() -> None:
         models = [Weights(broken=broken), Weights(broken=False)]
