@@ -113,6 +113,10 @@ class CodePaths:
             finally:
                 self._lock.release()
 
+    def forked(self) -> None:
+        """Let a child process go on, whose parent may have had another thread in here; the claims are kept."""
+        self._lock = threading.Lock()
+
     def folders(self) -> frozenset[str]:
         """Return the folders that are on sys.path for the sake of loaded models."""
         with self._lock:
@@ -158,6 +162,9 @@ class CodePaths:
 
 
 code_paths = CodePaths()
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=code_paths.forked)
 
 
 def _folders(directory: Path, flavors: Mapping[str, Mapping[str, Any]]) -> tuple[str, ...]:

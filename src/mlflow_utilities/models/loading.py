@@ -15,7 +15,8 @@ from mlflow_utilities.models.code_paths import CodeClaim, code_paths
 from mlflow_utilities.models.flavors import PYFUNC, load_with_mlflow, mlflow_is_there
 from mlflow_utilities.models.mlmodel import read_flavors
 from mlflow_utilities.models.native import LOADERS, is_pickle, load_native
-from mlflow_utilities.models.responsive import gc_paused
+from mlflow_utilities.models.pyfunc_files import unpickled_before
+from mlflow_utilities.models.responsive import gc_paused, model_destroyed
 from mlflow_utilities.models.threads import in_model_thread
 
 __all__ = ["check_flavors", "download", "load", "load_claimed", "load_directory"]
@@ -75,11 +76,15 @@ def load_directory(directory: Path, uri: str, allowed: frozenset[str] | None = N
     Raises ModelError (cannot be loaded, the cause says why; or its modules clash), ArtifactError (a file lies outside
     the model) and MissingDependencyError.
     """
-    loaded, claim = load_claimed(directory, uri, allowed, gc_freeze=False)
-    if claim.modules or claim.folders:
-        with contextlib.suppress(TypeError):
-            weakref.finalize(loaded, claim.release).atexit = False
+    loaded, claim = load_claimed(directory, uri, allowed)
+    with contextlib.suppress(TypeError):
+        weakref.finalize(loaded, _given_up, claim).atexit = False
     return loaded
+
+
+def _given_up(claim: CodeClaim) -> None:
+    claim.release()
+    model_destroyed()
 
 
 def load_claimed(
@@ -87,9 +92,9 @@ def load_claimed(
 ) -> tuple[object, CodeClaim]:
     """Load as `load_directory` does, for a caller that says itself when the model and its modules are given up.
 
-    The garbage collector is off meanwhile; `gc_freeze` keeps it from ever walking the model, see `responsive.GcPause`.
-    Once the object is destroyed, call `claim.release()` and, after `gc_freeze`, `responsive.model_destroyed()`. Keep
-    the files until then: modules may be imported late.
+    The garbage collector is off meanwhile; `gc_freeze` keeps it from walking a large model later, see
+    `responsive.GcPause`. Give the object up by `responsive.destroy`, then call `claim.release()`. Keep the files until
+    then: modules may be imported late.
 
     Raises what `load_directory` raises; nothing is claimed then.
     """
@@ -115,7 +120,14 @@ def _load(directory: Path, uri: str, usable: Mapping[str, Mapping[str, Any]]) ->
         # mlflow would unpickle the same object in one go, with the interpreter lock held.
         if first is not None and is_pickle(first, usable[first]):
             return load_native(directory, first, usable[first])
-        return load_with_mlflow(directory, list(usable)) if mlflow_is_there() else _without_mlflow(directory, usable)
+        if not mlflow_is_there():
+            return _without_mlflow(directory, usable)
+        if first is None:
+            with unpickled_before(directory) as files:
+                loaded: Any = load_with_mlflow(files, [PYFUNC])
+                loaded.metadata.flavors.update(usable)
+                return loaded
+        return load_with_mlflow(directory, list(usable))
     except MlflowUtilitiesError:
         raise
     except ImportError as error:

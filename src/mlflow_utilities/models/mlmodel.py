@@ -9,7 +9,7 @@ from typing import Any, cast
 
 from mlflow_utilities.errors import ArtifactError, MissingDependencyError, ModelError
 
-__all__ = ["inside", "read_flavors"]
+__all__ = ["inside", "read_flavors", "read_mlmodel"]
 
 _INSTALL = 'pip install pyyaml, or pip install "mlflow-utilities[mlflow]", which brings it'
 
@@ -22,15 +22,20 @@ def read_flavors(directory: Path) -> dict[str, Mapping[str, Any]]:
         ModelError: there is none, or it names no flavors.
 
     """
-    try:
-        text = (directory / "MLmodel").read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise ModelError(f"cannot read the MLmodel file in {directory}: {error}") from error
-    flavors = _parse(text).get("flavors")
+    flavors = read_mlmodel(directory).get("flavors")
     if not isinstance(flavors, dict):
         raise ModelError(f"the MLmodel file in {directory} names no flavors")
     named = cast("dict[str, Mapping[str, Any] | None]", flavors)
     return {str(name): settings or {} for name, settings in named.items()}
+
+
+def read_mlmodel(directory: Path) -> dict[str, Any]:
+    """Return the content of the MLmodel file in `directory`; raises as `read_flavors` does."""
+    try:
+        text = (directory / "MLmodel").read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise ModelError(f"cannot read the MLmodel file in {directory}: {error}") from error
+    return _parse(text)
 
 
 def inside(directory: Path, path: object) -> Path:

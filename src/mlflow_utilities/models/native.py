@@ -13,7 +13,7 @@ from mlflow_utilities.errors import MissingDependencyError, ModelError
 from mlflow_utilities.models.mlmodel import inside
 from mlflow_utilities.models.responsive import unpickle
 
-__all__ = ["LOADERS", "is_pickle", "load_native"]
+__all__ = ["LOADERS", "add_code", "is_pickle", "load_native", "pickles_are_allowed"]
 
 _ALLOW = "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"
 _PICKLES = ("pickle", "cloudpickle")
@@ -25,10 +25,15 @@ def load_native(directory: Path, flavor: str, settings: Mapping[str, Any]) -> ob
     Runs code of the model. Blocks. Raises MissingDependencyError, ModelError for settings that make no sense, and
     whatever the library raises.
     """
+    add_code(directory, settings)
+    return LOADERS[flavor](directory, settings)
+
+
+def add_code(directory: Path, settings: Mapping[str, Any]) -> None:
+    """Let the code saved along with a model be imported, as MLflow does."""
     code = settings.get("code")
     if isinstance(code, str) and (folder := str(inside(directory, code))) not in sys.path:
-        sys.path.insert(0, folder)  # as MLflow does with the code saved along with a model
-    return LOADERS[flavor](directory, settings)
+        sys.path.insert(0, folder)
 
 
 def _package(name: str) -> Any:
@@ -43,10 +48,11 @@ def _package(name: str) -> Any:
 
 def is_pickle(flavor: str, settings: Mapping[str, Any]) -> bool:
     """Return whether the model is one pickle that gives the same object with and without mlflow, and may be loaded."""
-    return flavor == "sklearn" and settings.get("serialization_format", "pickle") in _PICKLES and _pickles_are_allowed()
+    return flavor == "sklearn" and settings.get("serialization_format", "pickle") in _PICKLES and pickles_are_allowed()
 
 
-def _pickles_are_allowed() -> bool:
+def pickles_are_allowed() -> bool:
+    """Return whether MLFLOW_ALLOW_PICKLE_DESERIALIZATION, where it is set, permits to load pickles."""
     return os.environ.get(_ALLOW, "true").lower() in ("true", "1")
 
 
@@ -56,7 +62,7 @@ def _sklearn(directory: Path, settings: Mapping[str, Any]) -> object:
 
 
 def _deserialise(path: Path, serialization_format: object, settings: Mapping[str, Any]) -> object:
-    if not _pickles_are_allowed():
+    if not pickles_are_allowed():
         raise ModelError(f"{_ALLOW} forbids to load pickles", hint="loading them runs code of the model")
     if serialization_format == "skops":
         loaded: object = _package("skops.io").load(path, trusted=settings.get("skops_trusted_types"))

@@ -7,21 +7,30 @@ with the first for whatever loads a model, `unpickle` with the second for pickle
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import pickle
 import threading
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+import weakref
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
 from io import BufferedReader, FileIO
+from itertools import islice
 from pathlib import Path
+from types import BuiltinFunctionType, CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, Protocol
 
-__all__ = ["GcPause", "PythonReader", "gc_paused", "model_destroyed", "unpickle"]
+__all__ = ["GcPause", "PythonReader", "destroy", "gc_paused", "model_destroyed", "unpickle"]
 
 LONGEST_PAUSE = 60.0
 _BUFFER = 1_048_576
 _PIECE = 16_384
+_MANY = 200_000
+_MOST_SPARED = 10
+_ENOUGH = 20_000
+_SAMPLE = 200
+_SHARED = (type, ModuleType, FunctionType, BuiltinFunctionType, MethodType, CodeType, str, bytes, int, float)
 
 
 class _Timer(Protocol):
@@ -44,24 +53,27 @@ class GcPause:
     ) -> None:
         self._longest = longest
         self._make_timer = timer
+        self._frozen = False
+        self._spared = 0
         self._reset()
 
     def _reset(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a finaliser may call `model_destroyed` while this thread holds it
         self._depth = 0
         self._generation = 0
         self._disabled = False
-        self._loaded = self._freeze = False
+        self._freeze = False
         self._timer: _Timer | None = None
 
-    @contextmanager
-    def __call__(self, *, freeze: bool = False) -> Generator[None, None, None]:
+    @contextlib.contextmanager
+    def __call__(self, *, freeze: bool = True) -> Generator[None, None, None]:
         """Switch the garbage collector off until the last of the overlapping blocks has ended.
 
-        It is never switched on where the application had switched it off. Afterwards all objects there are count as
-        old, so that only a full collection walks what was loaded. With `freeze` none does (`gc.freeze`): for models
-        that stay. The price: cycles of any objects that exist at that moment, those of running requests among them,
-        keep their memory until `model_destroyed` is called. A block that raises changes neither.
+        It is never switched on where the application had switched it off. When more than 200,000 objects were made,
+        all objects there are then are left out of later collections (`gc.freeze`), unless `freeze` is False: each
+        collection would stop the process to walk them, 1 s for 3 million. The price: cycles that exist at that moment,
+        those of running requests among them, keep their memory until `model_destroyed` is called. A block that raises
+        freezes nothing.
         """
         self._begin()
         succeeded = False
@@ -69,15 +81,23 @@ class GcPause:
             yield
             succeeded = True
         finally:
-            self._end(succeeded, freeze and succeeded)
+            self._end(freeze and succeeded)
 
-    def model_destroyed(self) -> None:
-        """Let the garbage collector see all objects again, so that cycles of the destroyed model are freed.
+    def model_destroyed(self, is_left: bool | None = None) -> None:
+        """Let the garbage collector see the objects again that a load froze, so that unreachable cycles are freed.
 
-        The next full collection walks the models that are left, too; the next load sets them apart again. It undoes
-        a `gc.freeze()` of the application as well: load without `freeze` if it relies on that.
+        The next full collection walks all of them, those of other models, too. So nothing is done if the model has
+        gone without the collector's help (`is_left` is False), but at every tenth time, for the sake of other cycles.
+        Where a load froze something, what the application had frozen before is not frozen any more afterwards.
         """
-        gc.unfreeze()
+        with self._lock:
+            if not self._frozen:
+                return
+            self._spared += 1
+            if is_left is not False or self._spared == _MOST_SPARED:
+                self._frozen = False
+                self._spared = 0
+                gc.unfreeze()
 
     def forked(self) -> None:
         """Forget the loads of the parent process, whose threads do not exist in a child."""
@@ -91,7 +111,7 @@ class GcPause:
             if self._depth > 1:
                 return
             self._generation += 1
-            self._loaded = self._freeze = False
+            self._freeze = False
             self._disabled = gc.isenabled()
             if self._disabled:
                 gc.disable()
@@ -100,19 +120,20 @@ class GcPause:
                 self._timer.daemon = True
                 self._timer.start()
 
-    def _end(self, loaded: bool, freeze: bool) -> None:
+    def _end(self, freeze: bool) -> None:
         with self._lock:
             self._depth -= 1
-            self._loaded |= loaded
             self._freeze |= freeze
             if self._depth:
                 return
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
-            if self._loaded:
-                _make_old(self._freeze)
             if self._disabled:
+                # What the first generation counts are the objects made since the collector was switched off.
+                if self._freeze and gc.get_count()[0] > _MANY:
+                    gc.freeze()
+                    self._frozen = True
                 self._disabled = False
                 gc.enable()
 
@@ -123,20 +144,46 @@ class GcPause:
                 gc.enable()
 
 
-def _make_old(freeze: bool) -> None:
-    """Spare the next collections the walk over all objects; neither call depends on how many there are."""
-    others = not freeze and gc.get_freeze_count() > 0
-    if not others:
-        gc.freeze()
-        if not freeze:
-            gc.unfreeze()  # into the oldest generation
-
-
 gc_paused = GcPause()
 model_destroyed = gc_paused.model_destroyed
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=gc_paused.forked)
+
+
+def destroy(holder: list[Any]) -> bool:
+    """Take the model out of `holder` and destroy it object by object, so that other threads get their turn.
+
+    There must be no other reference to it. Calls `model_destroyed`. Returns whether much of it is still in memory, in
+    cycles or because somebody uses it: `gc.collect()` may help then.
+    """
+    held = _objects_of(holder.pop())
+    watched = list(islice(_references(held), _SAMPLE))
+    while held:
+        held.popleft()
+    is_left = 4 * sum(reference() is not None for reference in watched) >= max(len(watched), 1)
+    gc_paused.model_destroyed(is_left)
+    return is_left
+
+
+def _objects_of(model: object) -> deque[object]:
+    """Return objects of a model, outer ones first, so many that none of them has many more below."""
+    found = deque([model])
+    seen = {id(model)}
+    position = 0
+    while position < len(found) < _ENOUGH:
+        for below in gc.get_referents(found[position]):
+            if id(below) not in seen and not issubclass(type(below), _SHARED):
+                seen.add(id(below))
+                found.append(below)
+        position += 1
+    return found
+
+
+def _references(objects: Iterable[object]) -> Iterator[weakref.ref[object]]:
+    for found in objects:
+        with contextlib.suppress(TypeError):
+            yield weakref.ref(found)
 
 
 class PythonReader:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import threading
-import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 from mlflow_utilities.errors import ModelError
 from mlflow_utilities.models.cache_directory import Lease
 from mlflow_utilities.models.code_paths import CodeClaim
-from mlflow_utilities.models.responsive import model_destroyed
+from mlflow_utilities.models.responsive import destroy
 from mlflow_utilities.serving import unloading
 
 __all__ = ["Content", "Hold", "Resident"]
@@ -29,21 +28,14 @@ class Content:
 
     def destroy(self, size: int = 0) -> None:
         """Give it all up; `size` is the bytes of its files. Blocks for as long as the object needs to go."""
-        watch = _watch(self.loaded)
+        holder = [self.loaded]
         self.loaded = None
+        is_left = destroy(holder)
         self.claim.release()
-        model_destroyed()
-        if watch is not None and watch() is not None:  # in a cycle, unless somebody else uses it
+        if is_left:  # in a cycle, unless somebody else uses it
             gc.collect()
         self.lease.release()
         unloading.give_memory_back(size)
-
-
-def _watch(loaded: object) -> Callable[[], object | None] | None:
-    try:
-        return weakref.ref(loaded)
-    except TypeError:
-        return None
 
 
 class Resident:
