@@ -84,9 +84,14 @@ class Residents:
             async with anyio.create_task_group() as tasks:
                 self._tasks = tasks
                 self._running.set()
-                await anyio.sleep_forever()
+                try:
+                    await anyio.sleep_forever()
+                finally:
+                    self._running = anyio.Event()
         finally:
-            self._running = anyio.Event()
+            for load in self._loads.values():  # those whose task was cancelled before it began
+                load.done.set()
+            self._loads.clear()
 
     async def ensure(
         self, wanted: Sequence[Wanted], *, jitter: bool = False, runs: Collection[str] | None = None
@@ -197,7 +202,7 @@ class Residents:
             load.result = forget_frames(error)
             self._failures.remember(run_id, error, self._clock.monotonic())
         finally:
-            del self._loads[run_id]
+            self._loads.pop(run_id, None)
             load.done.set()
 
     async def _carry_out(self, load: Load) -> None:

@@ -17,7 +17,7 @@ from support.served_models import FLAVORS, Thing, comes_true, pickled, running
 
 pytestmark = pytest.mark.anyio
 
-STEPS = range(0, 90, 3)
+STEPS = range(0, 90, 5)
 
 
 async def loading_threads_end() -> None:
