@@ -18,8 +18,6 @@ from mlflow_utilities.serving.isolation import in_own_task, is_async, wait_in_th
 __all__ = ["Dispatcher"]
 
 _log = logging.getLogger("mlflow_utilities.serving")
-# How often `drain` looks, in seconds.
-_LOOK = 0.05
 
 E = TypeVar("E")
 
@@ -43,6 +41,7 @@ class Dispatcher(Generic[E]):
         self._waiting: deque[E] = deque()
         self._lock = threading.Lock()
         self._arrived = threading.Event()
+        self._drained: list[threading.Event] = []
         self._begun = 0  # how many events the handler was given
         self._handling = False
         self._late = 0  # which of them was counted as failed already, because it takes too long
@@ -75,13 +74,19 @@ class Dispatcher(Generic[E]):
                 self._closed = True
                 self.dropped += len(self._waiting)
                 self._waiting.clear()
+                self._tell_drained()
             self._arrived.set()
 
     async def drain(self, seconds: float) -> bool:
         """Wait until all events are handled, at most so long; return whether that came."""
+        idle = threading.Event()
+        with self._lock:
+            if self._waiting or self._handling:
+                self._drained.append(idle)
+            else:
+                idle.set()
         with self._clock.time_limit(seconds):
-            while self._waiting or self._handling:
-                await self._clock.sleep(_LOOK)
+            await wait_in_thread(idle)
         return not self._waiting and not self._handling
 
     def _take(self) -> E | None:
@@ -92,9 +97,15 @@ class Dispatcher(Generic[E]):
                 self._handling = True
                 return self._waiting.popleft()
             self._handling = False
+            self._tell_drained()
             if not self._closed:
                 self._arrived.clear()
             return None
+
+    def _tell_drained(self) -> None:
+        drained, self._drained = self._drained, []
+        for idle in drained:
+            idle.set()
 
     async def _run_on_loop(self) -> None:
         while True:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -29,6 +29,7 @@ __all__ = ["Hooks", "Running", "enter"]
 
 _EVENTS = 10_000
 _HANDLER_TIMEOUT = 30.0
+_FLUSH = 5.0
 
 E = TypeVar("E")
 
@@ -168,7 +169,15 @@ async def enter(
     stack.callback(tasks.cancel_scope.cancel)
     for work in (residents.run, supervisor.run, mirror.run, *(each.run for each in running.dispatchers)):
         tasks.start_soon(work)
+    stack.push_async_callback(_flush, running.dispatchers)
     return running
+
+
+async def _flush(dispatchers: Sequence[Dispatcher[Any]]) -> None:
+    """Let events that wait be told before the background ends."""
+    async with anyio.create_task_group() as tasks:
+        for each in dispatchers:
+            tasks.start_soon(each.drain, _FLUSH)
 
 
 def _residents(
