@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from types import TracebackType
 from typing import Any, Self
 
@@ -252,11 +252,11 @@ class ActiveModels:
         """Wait until requests can be answered, at most `timeout` seconds (None: for ever), then raise NotReadyError."""
         if self._running is None:
             raise self._not_ready()
-        if timeout is None:
-            await self._watch.wait_for(self._is_ready)
-            return
-        with self._running.client.clock.time_limit(timeout):
-            await self._watch.wait_for(self._is_ready)
+        running = self._running
+        if timeout is not None:
+            check_seconds(timeout, "timeout")
+        with running.client.clock.time_limit(timeout) if timeout is not None else nullcontext():
+            await self._watch.wait_for(lambda: self._is_ready() or self._running is not running)
         if not self._is_ready():
             raise self._not_ready()
 

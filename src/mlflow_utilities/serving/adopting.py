@@ -9,10 +9,12 @@ from dataclasses import dataclass, field, replace
 import anyio
 
 from mlflow_utilities.client import AsyncMlflowClient
+from mlflow_utilities.errors import MlflowUtilitiesError
 from mlflow_utilities.rollout.document import Document, LiveEntry
 from mlflow_utilities.rollout.facts import RunFacts
 from mlflow_utilities.serving.facts import KnownRuns, UnusableRunsError, model_uri_of, served_model
 from mlflow_utilities.serving.options import Following
+from mlflow_utilities.serving.precedence import why_behind
 from mlflow_utilities.serving.resident import Resident
 from mlflow_utilities.serving.residents import LoadFailedError, Residents, Wanted
 from mlflow_utilities.serving.routing import Snapshot
@@ -71,6 +73,8 @@ class Adopter:
         self._publish = publish
         self._adopted = adopted
         self._revoked: frozenset[str] = frozenset()
+        self._unusable: frozenset[str] = frozenset()
+        self._warned: set[str] = set()
         self._window = rollback_window
         self._jitter = jitter
 
@@ -94,73 +98,91 @@ class Adopter:
         """
         self._expire()
         selection = select(offer.document, self._following.versions, self._following.canary_versions)
-        current = self.current
-        if current is not None and selection.generation < current.generation:
-            self.pending = f"MLflow shows generation {selection.generation}, older than {current.generation}"
-            return False
-        if self._serves(offer, selection):
-            self.pending = None
+        behind, failed = self._why_behind(offer.document), f"generation {selection.generation} cannot be served yet"
+        if behind or self._serves(offer):
+            self.pending = behind
+            if not behind:
+                await self._add_canaries(offer, selection)
             return False
         if offer.source is Source.SERVER:
             self._revoked = selection.revoked
         self._stop_revoked()
+        if not (self.pending or "").startswith(failed):
+            self.pending = f"generation {selection.generation} is being loaded"
         try:
             await self._switch(offer, selection)
         except Exception as error:
-            self.pending = f"generation {selection.generation} cannot be served yet: {error}"
+            self.pending = f"{failed}: {error}"
             raise
-        self.pending = None
         return True
 
-    def _serves(self, offer: Offer, selection: Selection) -> bool:
+    # What waits here holds no snapshot: its models could not be unloaded to make room for what is loaded.
+
+    def _why_behind(self, shown: Document) -> str | None:
+        current = self.current
+        return None if current is None else why_behind(shown, current.generation, current.salt)
+
+    def _serves(self, offer: Offer) -> bool:
         serving = self.offer
         return (
             serving is not None
             and self.current is not None
-            and (serving.document == offer.document or serving.document.op == offer.document.op)
+            and serving.document == offer.document
             and serving.source is offer.source
-            and not self._without(selection)
-            and self._canaries_complete(selection)
+            and not self._is_short()
         )
 
-    def _without(self, selection: Selection) -> bool:
-        """Whether a run of the current generation was taken out, for want of memory, say."""
-        return self.current is not None and bool(self.current.without - selection.revoked)
+    def _is_short(self) -> bool:
+        """Whether a run of the current generation was taken out although it is not revoked: for want of memory."""
+        return self.current is not None and bool(self.current.without - self._revoked)
 
-    def _canaries_complete(self, selection: Selection) -> bool:
-        missing = {entry.run for entry in selection.canaries} - set(self.current.canaries if self.current else ())
-        return all(run in self._residents.failures for run in missing) if missing else True
+    async def restore(self) -> None:
+        """Load again what was taken out of the current generation for one that could not be loaded then."""
+        if self.offer is not None and self._is_short():
+            document = self.offer.document
+            await self._switch(self.offer, select(document, self._following.versions, self._following.canary_versions))
 
     def _stop_revoked(self) -> None:
-        current = self.current
+        kept, current = self._previous, self.current
+        if kept is not None:
+            self._previous = replace(kept, snapshot=kept.snapshot.without_runs(self._revoked))
+            self._keep()
         if current is not None and self._revoked.intersection(_runs(current)):
             self._set(current.without_runs(self._revoked))
 
     async def _switch(self, offer: Offer, selection: Selection) -> None:
-        selection, facts = await self._look_up(offer, selection)
+        actives = [entry for entry in selection.actives if entry.run not in self._revoked]
+        canaries = [entry for entry in selection.canaries if entry.run not in self._revoked]
+        facts = await self._look_up(offer, actives, canaries)
         seated = await self._residents.ensure(
-            self._wanted(offer, facts, selection.actives),
+            self._wanted(offer, facts, actives),
             jitter=self._jitter and self.current is not None,
-            runs=selection.runs,
+            runs=[entry.run for entry in (*actives, *canaries)],
         )
-        ready = [entry for entry in selection.canaries if self._residents.is_loaded(entry.run)]
+        ready = [entry for entry in canaries if entry.run in facts and self._residents.is_loaded(entry.run)]
         seated.update(await self._residents.ensure(self._wanted(offer, facts, ready)))
+        self._unusable, self._warned = frozenset(), set()
         await self._adopted(self._seat(offer, selection, facts, seated))
-        if len(ready) < len(selection.canaries):
-            await self._add_canaries(offer, selection, facts, seated)
+        await self._add_canaries(offer, selection)
 
-    async def _look_up(self, offer: Offer, selection: Selection) -> tuple[Selection, Mapping[str, RunFacts]]:
-        """Read the runs that are not known yet; canaries that cannot be used are left out."""
+    async def _look_up(
+        self, offer: Offer, actives: Sequence[LiveEntry], canaries: Sequence[LiveEntry]
+    ) -> Mapping[str, RunFacts]:
+        """Return the Active runs, and canaries as far as they are known or can be read along with them."""
         self._known.learn(offer.facts)
+        needed = [entry.run for entry in actives]
+        unknown = self._known.unknown([*needed, *(entry.run for entry in canaries)])
+        if unknown.isdisjoint(needed):
+            usable = [entry.run for entry in canaries if entry.run not in unknown]
+        else:
+            usable = [entry.run for entry in canaries]
         try:
-            return selection, await self._known.get(self._client, offer.experiment_id, selection.runs)
+            return await self._known.get(self._client, offer.experiment_id, [*needed, *usable])
         except UnusableRunsError as error:
-            if any(entry.run in error.failures for entry in selection.actives):
+            if not error.failures.keys().isdisjoint(needed):
                 raise
-            _log.warning("canaries of generation %s: %s", selection.generation, error)
-            usable = tuple(entry for entry in selection.canaries if entry.run not in error.failures)
-            selection = replace(selection, canaries=usable)
-            return selection, await self._known.get(self._client, offer.experiment_id, selection.runs)
+            usable = [run for run in usable if run not in error.failures]
+            return await self._known.get(self._client, offer.experiment_id, [*needed, *usable])
 
     def _wanted(self, offer: Offer, facts: Mapping[str, RunFacts], entries: Sequence[LiveEntry]) -> list[Wanted]:
         return [
@@ -192,32 +214,60 @@ class Adopter:
             source=offer.source,
             submodel_name=offer.submodel_name,
             experiment_id=offer.experiment_id,
+            without=self._revoked.intersection(selection.runs),
         )
         self.locations = {run: resident.location for run, resident in seated.items()}
         self.offer = replace(offer, facts={run: facts[run] for run in seated}, locations=self.locations)
         if before is not None and before.generation != snapshot.generation and before.models:
             self._previous = Kept(before, self._client.clock.monotonic() + self._window)
-        self._set(snapshot.without_runs(self._revoked))
+        self.pending = None
+        self._set(snapshot)
         return self.offer
 
-    async def _add_canaries(
-        self, offer: Offer, selection: Selection, facts: Mapping[str, RunFacts], seated: dict[str, Resident]
-    ) -> None:
-        """Load the canaries one by one: none of them keeps anything from being served."""
+    async def _add_canaries(self, offer: Offer, selection: Selection) -> None:
+        """Load the canaries that are missing, one by one: none of them keeps anything from being served."""
+        served = _runs(self.current) if self.current is not None else ()
+        serving = [entry for entry in (*selection.actives, *selection.canaries) if entry.run in served]
+        left_out = {*served, *self._revoked, *self._unusable}
+        missing = [entry for entry in selection.canaries if entry.run not in left_out]
+        if not missing:
+            return
+        facts = dict(await self._known.get(self._client, offer.experiment_id, [entry.run for entry in serving]))
+        facts.update(await self._read_canaries(offer, missing))
+        seated: dict[str, Resident] = {}
 
         async def load(entry: LiveEntry) -> None:
+            # With those that serve, or a canary might take their place where memory is short.
+            wanted = self._wanted(offer, facts, [*serving, entry])
             try:
-                seated.update(await self._residents.ensure(self._wanted(offer, facts, [entry]), jitter=self._jitter))
+                seated.update(await self._residents.ensure(wanted, jitter=self._jitter))
             except LoadFailedError as error:
-                _log.warning("canary %s of generation %s: %s", entry.run, selection.generation, error)
+                self._warn(selection.generation, error)
 
-        before = len(seated)
         async with anyio.create_task_group() as tasks:
-            for entry in selection.canaries:
-                if entry.run not in seated:
+            for entry in missing:
+                if entry.run in facts:
                     tasks.start_soon(load, entry)
-        if len(seated) > before:
+        if seated:
             self._seat(offer, selection, facts, seated)
+
+    async def _read_canaries(self, offer: Offer, canaries: Sequence[LiveEntry]) -> Mapping[str, RunFacts]:
+        runs = [entry.run for entry in canaries]
+        try:
+            return await self._known.get(self._client, offer.experiment_id, runs)
+        except UnusableRunsError as error:
+            self._warn(offer.document.generation, error)
+            self._unusable |= error.failures.keys()
+            usable = [run for run in runs if run not in error.failures]
+            return await self._known.get(self._client, offer.experiment_id, usable)
+        except MlflowUtilitiesError as error:
+            self._warn(offer.document.generation, error)
+            return {}
+
+    def _warn(self, generation: int, error: Exception) -> None:
+        if str(error) not in self._warned:
+            self._warned.add(str(error))
+            _log.warning("canaries of generation %s: %s", generation, error)
 
     def take_out(self, run_ids: Sequence[str]) -> None:
         """Stop serving runs whose memory is needed: their requests have no answer until the next generation serves."""

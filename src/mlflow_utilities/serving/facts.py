@@ -54,6 +54,10 @@ class KnownRuns:
                 found.update(await self._ask(client, experiment_id, missing))
         return {run_id: found[run_id] for run_id in run_ids}
 
+    def unknown(self, run_ids: Collection[str]) -> set[str]:
+        """Return the runs that would have to be asked for."""
+        return set(run_ids) - self._known.keys()
+
     def learn(self, facts: Mapping[str, RunFacts]) -> None:
         """Remember runs, by id, that were read elsewhere, e.g. from a file; those that are known stay as they are."""
         for run_id, item in facts.items():

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import anyio
 from anyio.abc import TaskGroup
 
 from mlflow_utilities.client import AsyncMlflowClient
+from mlflow_utilities.errors import NotReadyError
 from mlflow_utilities.rollout.document import Document
 from mlflow_utilities.rollout.experiments import find_ledger
 from mlflow_utilities.rollout.facts import RunFacts
@@ -18,6 +19,7 @@ from mlflow_utilities.serving.adopting import Adopter, Offer
 from mlflow_utilities.serving.feed import Feed, feed_of, locate
 from mlflow_utilities.serving.legacy import legacy_document
 from mlflow_utilities.serving.options import Following
+from mlflow_utilities.serving.precedence import why_behind
 from mlflow_utilities.serving.storing import Storage
 from mlflow_utilities.serving.telemetry import Telemetry
 from mlflow_utilities.serving.values import PollError, Source
@@ -63,8 +65,10 @@ class Supervisor:
         self._offer: Offer | None = None
         self._poked = anyio.Event()
         self._adopting: anyio.CancelScope | None = None
-        self._handled: Offer | None = None
+        self._begun = 0
+        self._finished = 0
         self._settled = anyio.Event()
+        self._over = False
         self._remembered: Offer | None = None
 
     @property
@@ -79,6 +83,13 @@ class Supervisor:
 
     async def run(self) -> None:
         """Work until cancelled."""
+        try:
+            await self._run()
+        finally:
+            self._over = True
+            self._settled.set()
+
+    async def _run(self) -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._adopt_for_ever)
             if self._following.start != "fresh":
@@ -104,18 +115,20 @@ class Supervisor:
             self.feed = self._feed_of(found)
         await self.feed.refresh()
         await self._propose_latest(self.feed)
-        offer = self._offer
+        wanted = self._begun + 1  # not the attempt that is under way: it may have begun before something was repaired
         self._poke()
-        while offer is self._offer and self._handled is not offer:
+        while self._finished < wanted:
+            if self._over:
+                raise NotReadyError("this ActiveModels ended while it was refreshed", hint="use it inside `async with`")
             await self._settled.wait()
         if self.cause is not None:
             raise self.cause
 
     async def _remember(self) -> None:
-        offer = await self._storage.read()
-        self._remembered = offer
+        self._remembered = offer = await self._storage.read()
         if offer is not None and not self._live:
             self._propose(offer)
+        self._poke()  # what MLflow showed meanwhile may not have been usable
 
     async def _find(self) -> None:
         names = self._following
@@ -190,15 +203,19 @@ class Supervisor:
             offer = self._offer
             if offer is None:
                 continue
+            self._begun += 1
             with anyio.CancelScope() as self._adopting:
                 await self._adopt(offer)
-                self._handled = offer
+                self._finished = self._begun
             self._adopting = None
             self._settled.set()
             self._settled = anyio.Event()
             self._changed()
 
     async def _adopt(self, offer: Offer) -> None:
+        older = self._remembered
+        if older is not None and self._is_behind(offer, older):
+            await self._try(self._adopter.adopt, older)
         try:
             await self._adopter.adopt(offer)
             self.cause = None
@@ -208,11 +225,24 @@ class Supervisor:
             self.cause = error
             await self._fall_back(offer)
 
+    def _is_behind(self, offer: Offer, remembered: Offer) -> bool:
+        """Whether a generation that was served once is newer than what MLflow shows, and than what serves."""
+        known, current = remembered.document, self._adopter.current
+        behind = why_behind(offer.document, known.generation, known.salt) is not None
+        return behind and (current is None or current.generation < known.generation)
+
     async def _fall_back(self, failed: Offer) -> None:
-        """Serve what was served before this process started rather than nothing."""
-        older = self._remembered
-        if self._adopter.current is None and older is not None and older is not failed:
-            try:
-                await self._adopter.adopt(older)
-            except Exception as error:
-                _log.warning("generation %s of the %s: %s", older.document.generation, older.source, error)
+        """Serve what was served before rather than nothing: what the file has, or what had to be unloaded."""
+        adopter, older = self._adopter, self._remembered
+        pending = adopter.pending
+        if adopter.current is not None:
+            await self._try(adopter.restore)
+        elif older is not None and older is not failed:
+            await self._try(adopter.adopt, older)
+        adopter.pending = pending
+
+    async def _try(self, work: Callable[..., Awaitable[object]], *args: Offer) -> None:
+        try:
+            await work(*args)
+        except Exception as error:
+            _log.warning("what %s served before: %s", self._following.experiment, error)
