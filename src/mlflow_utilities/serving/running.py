@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
@@ -11,6 +12,7 @@ from typing import Any, TypeVar
 import anyio
 
 from mlflow_utilities.client import AsyncMlflowClient
+from mlflow_utilities.errors import InvalidInputError
 from mlflow_utilities.models.cache import default_cache_dir
 from mlflow_utilities.rollout.slots import TOTAL
 from mlflow_utilities.serving.adopting import Adopter, Offer
@@ -119,7 +121,9 @@ async def enter(
 ) -> Running:
     """Put the parts together and start the background; leaving `stack` ends it."""
     if not isinstance(client, AsyncMlflowClient):
-        client = await stack.enter_async_context(client() if client is not None else AsyncMlflowClient())
+        client = _made(client)
+        stack.push_async_callback(client.aclose)  # first: entering it may be cancelled
+        await client.__aenter__()
     directory = following.cache_dir or default_cache_dir(os.environ)
     storage = Storage(client, following, directory / "serving", max_age=following.max_file_age)
     residents = _residents(client, following, hooks, lambda run_ids: adopter.take_out(run_ids))
@@ -178,6 +182,18 @@ async def _flush(dispatchers: Sequence[Dispatcher[Any]]) -> None:
     async with anyio.create_task_group() as tasks:
         for each in dispatchers:
             tasks.start_soon(each.drain, _FLUSH)
+
+
+def _made(client: Callable[[], AsyncMlflowClient] | None) -> AsyncMlflowClient:
+    made = AsyncMlflowClient() if client is None else client()
+    if not isinstance(made, AsyncMlflowClient):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if inspect.iscoroutine(made):
+            made.close()
+        raise InvalidInputError(
+            f"the function that makes the client returned a {type(made).__name__}",
+            hint="give a function, not an async one, that returns an AsyncMlflowClient",
+        )
+    return made
 
 
 def _residents(
