@@ -29,8 +29,11 @@ class ServedModel(Model):
     generation: int
     _hold: Hold = field(repr=False, compare=False)
 
-    __eq__ = object.__eq__
-    __hash__ = object.__hash__
+    def __eq__(self, other: object) -> bool:
+        return self is other
+
+    def __hash__(self) -> int:
+        return id(self)
 
     @property
     def loaded(self) -> Any:
