@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import pickle
 import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -11,7 +13,7 @@ import anyio
 import httpx
 import pytest
 
-from mlflow_utilities import AsyncMlflowClient, NotReadyError, mlflow_api
+from mlflow_utilities import AsyncMlflowClient, InvalidInputError, NotReadyError, mlflow_api
 from mlflow_utilities.errors import MlflowUtilitiesError
 from mlflow_utilities.serving import ActiveModels, LoadingOptions, Source
 from support.clock import SteppedClock
@@ -19,9 +21,11 @@ from support.serving import (
     Labelled,
     ServedProject,
     Unloadable,
+    clock_of,
     make_served_project,
     save_object,
     serving,
+    until,
 )
 from support.transports import Fault, faulty_client
 
@@ -54,7 +58,7 @@ def server() -> Server:
 @pytest.fixture
 async def client(server_uri: str, server: Server) -> AsyncIterator[AsyncMlflowClient]:
     """Give the client of a service, whose server does what the script says."""
-    async with faulty_client(server_uri, server, clock=SteppedClock()) as (client, _):
+    async with faulty_client(server_uri, server, clock=SteppedClock(), max_retries=0) as (client, _):
         yield client
 
 
@@ -290,3 +294,132 @@ async def test_a_gap_for_want_of_memory_ends_with_the_old_models_when_the_new_on
         await mlflow_api.enable_run(project.runs["b"], client=operator)
         await active.refresh()
         assert active.choose("k").loaded.label == "b"
+
+
+@pytest.mark.parametrize(
+    "bootstrap",
+    ["bad\0path", "no/such/file", {"format": 1}, {"model": object()}],
+    ids=["no path", "missing", "incomplete", "not JSON"],
+)
+async def test_a_bootstrap_document_that_cannot_be_used_ends_nothing(
+    client: AsyncMlflowClient, server: Server, project: ServedProject, tmp_path: Path, bootstrap: object
+) -> None:
+    """Requests are told why it is not used, and the service serves once MLflow answers."""
+    server.mode = "down"
+    async with serving(client, project, tmp_path, bootstrap=bootstrap) as active:
+        with pytest.raises(MlflowUtilitiesError):
+            await active.refresh()
+        with anyio.fail_after(10):
+            while "bootstrap document" not in (active.health().reason or ""):
+                await anyio.lowlevel.checkpoint()
+        with pytest.raises(NotReadyError, match="bootstrap document"):
+            active.choose("k")
+        server.mode = "up"
+        await active.refresh()
+
+        assert active.choose("k").loaded.label == "a"
+
+
+async def test_a_prediction_that_outlives_its_service_is_not_counted_by_the_next(
+    client: AsyncMlflowClient, project: ServedProject, tmp_path: Path
+) -> None:
+    """After the drain timeout the same object is entered again, and its count of requests in flight is right."""
+    gate, begun = anyio.Event(), anyio.Event()
+
+    async def predict(loaded: Labelled, data: Any) -> Any:
+        begun.set()
+        await gate.wait()
+        return loaded.predict(data)
+
+    active, done = serving(client, project, tmp_path, predict=predict, drain_timeout=1.0), anyio.Event()
+
+    async def ask() -> None:
+        await active.predict(1)
+        done.set()
+
+    async with anyio.create_task_group() as tasks:
+        async with active:
+            await active.refresh()
+            tasks.start_soon(ask)
+            await begun.wait()
+            tasks.start_soon(clock_of(client).advance, 2)
+        async with active:
+            await active.refresh()
+            gate.set()
+            await done.wait()
+
+            assert active.status().in_flight == 0
+            assert (await active.predict(2)).output == ("a", 2)
+            assert active.status().in_flight == 0
+
+
+@pytest.mark.parametrize("when", ["before", "inside", "after"])
+async def test_a_service_can_be_looked_at_whenever(
+    client: AsyncMlflowClient, project: ServedProject, tmp_path: Path, when: str
+) -> None:
+    """Its status is JSON, health and repr say something, and what cannot be a key is refused."""
+    active = serving(client, project, tmp_path)
+    if when != "before":
+        async with active:
+            await active.refresh()
+            if when == "inside":
+                look_at(active, "READY")
+                odd = [active.choose(key) for key in ("", "x" * 1_000_000, "\ud800")]
+                assert {model.loaded.label for model in odd} == {"a"}
+                for key in (7, b"k", 1.5, ["k"]):
+                    with pytest.raises(InvalidInputError, match="key"):
+                        active.choose(key)  # type: ignore[arg-type]
+                    with pytest.raises(InvalidInputError, match="key"):
+                        await active.predict(1, key=key)  # type: ignore[arg-type]
+                assert active.status().in_flight == 0
+                assert len({odd[0], odd[1]}) == 1
+        if when == "after":
+            look_at(active, "CLOSED")
+    else:
+        look_at(active, "INITIALIZING")
+    if when != "inside":
+        for ask in (active.refresh, active.wait_ready, lambda: active.predict(1)):
+            with pytest.raises(NotReadyError, match="async with"):
+                await ask()
+
+
+def look_at(active: ActiveModels, state: str) -> None:
+    """Check what a service says of itself."""
+    shown = json.loads(json.dumps(active.status().as_dict()))
+    assert shown["state"] == state == active.health().state
+    assert active.health().ready == (state == "READY")
+    assert state in repr(active)
+    assert pickle.loads(pickle.dumps(active.status())).state == state
+
+
+async def test_services_of_one_ledger_share_a_poller(
+    server_uri: str, operator: AsyncMlflowClient, project: ServedProject, tmp_path: Path
+) -> None:
+    """Two cost as many requests as one, and when the one that polls leaves, the other goes on."""
+    clock, here, leave = SteppedClock(), anyio.Event(), anyio.Event()
+    async with faulty_client(server_uri, clock=clock) as (client, transport), anyio.create_task_group() as tasks:
+        first = serving(client, project, tmp_path)
+
+        async def serve_first() -> None:
+            async with first:
+                await first.refresh()
+                here.set()
+                await leave.wait()
+
+        tasks.start_soon(serve_first)
+        await here.wait()
+        async with serving(client, project, tmp_path, model_version="^1") as second:
+            await second.refresh()
+            transport.forget()
+            await until(clock, lambda: bool(transport.requests))
+            together = list(transport.lines)
+            leave.set()
+            await becomes(first, lambda: first.status().state == "CLOSED")
+            await second.refresh()
+            transport.forget()
+            await until(clock, lambda: bool(transport.requests))
+
+            assert together == transport.lines == ["GET runs/get"]
+            await mlflow_api.enable_run(project.runs["b"], client=operator)
+            await second.refresh()
+            assert second.choose("k").run_id == project.runs["b"]

@@ -53,19 +53,22 @@ class Predictor:
         self._threads = threads or min(32, (os.cpu_count() or 1) + 4)
         self._limiter: anyio.CapacityLimiter | None = None
         self._idle: anyio.Event | None = None
+        self._life = object()
 
     def reset(self) -> None:
         """Forget the event loop: it is another one after a fork or a restart."""
-        self._limiter, self._idle, self.in_flight = None, None, 0
+        self._limiter, self._idle, self.in_flight, self._life = None, None, 0, object()
 
     @contextmanager
     def counted(self) -> Generator[None]:
         """Count what runs in the block among the requests in flight."""
         self.in_flight += 1
+        life = self._life
         try:
             yield
         finally:
-            self.in_flight -= 1
+            if life is self._life:  # else it is of a service that ended, whose time to wait was over
+                self.in_flight -= 1
             if not self.in_flight and self._idle is not None:
                 self._idle.set()
 

@@ -123,7 +123,7 @@ class Watch:
         status = self.status()
         if ready and status.state is ServingState.READY:
             return Health(True, status.state)
-        return Health(ready, status.state, status.reason or (None if ready else self.not_ready().message))
+        return Health(ready, status.state, status.reason or (None if ready else str(self.not_ready())))
 
     def not_ready(self) -> NotReadyError:
         """Return the error of a request that cannot be answered, with its cause."""
@@ -137,7 +137,7 @@ class Watch:
             )
             return NotReadyError(found, hint="enable a run: enable_run, update_active_runs")
         why = str(cause) if cause is not None else "MLflow has not answered yet"
-        error = NotReadyError(f"no model of {running.name} is loaded yet: {why}")
+        error = NotReadyError(f"no model of {running.name} is loaded yet: {why}", hint=running.supervisor.problem)
         error.__cause__ = cause
         return error
 

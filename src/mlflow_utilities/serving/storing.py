@@ -10,7 +10,7 @@ from typing import Any, cast
 import anyio
 
 from mlflow_utilities.client import AsyncMlflowClient
-from mlflow_utilities.errors import ArtifactError, MlflowUtilitiesError
+from mlflow_utilities.errors import ArtifactError
 from mlflow_utilities.models.threads import in_file_thread
 from mlflow_utilities.rollout.facts import read_facts
 from mlflow_utilities.serving import last_known_good
@@ -53,10 +53,11 @@ class Storage:
                 found = await in_file_thread(load)
                 if found is not None:
                     return offer_of(found, source)
-            except (MlflowUtilitiesError, OSError) as error:
+            except Exception as error:  # whatever a file has, the service goes on without it
                 if source is Source.FILE and isinstance(error.__cause__, FileNotFoundError):
                     continue
                 problems.append(f"{source}: {error}")
+                _log.warning("%s: %s", source, error)
         self.problem = "; ".join(problems) or None
         return None
 
@@ -82,7 +83,7 @@ class Storage:
             with anyio.CancelScope(shield=True):  # a service that ends at once is to start from it, too
                 await in_file_thread(lambda: last_known_good.write(self._path, content))
             self._warned = False
-        except (MlflowUtilitiesError, OSError) as error:
+        except Exception as error:
             if not self._warned:
                 _log.warning("the last-known-good file cannot be written: %s", error)
             self._warned = True

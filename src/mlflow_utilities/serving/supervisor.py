@@ -72,6 +72,11 @@ class Supervisor:
         self._remembered: Offer | None = None
 
     @property
+    def problem(self) -> str | None:
+        """Why neither the last-known-good file nor the bootstrap document could be used, if one was there."""
+        return self._storage.problem
+
+    @property
     def last_error(self) -> PollError | None:
         """Why MLflow could not be asked, as of the latest attempt; None when it could."""
         return self.feed.last_error if self.feed is not None else self._error
