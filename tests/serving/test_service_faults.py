@@ -13,7 +13,7 @@ import anyio
 import httpx
 import pytest
 
-from mlflow_utilities import AsyncMlflowClient, InvalidInputError, NotReadyError, mlflow_api
+from mlflow_utilities import AsyncMlflowClient, InvalidInputError, NoActiveModelError, NotReadyError, mlflow_api
 from mlflow_utilities.errors import MlflowUtilitiesError
 from mlflow_utilities.serving import ActiveModels, LoadingOptions, Source
 from support.clock import SteppedClock
@@ -423,3 +423,77 @@ async def test_services_of_one_ledger_share_a_poller(
             await mlflow_api.enable_run(project.runs["b"], client=operator)
             await second.refresh()
             assert second.choose("k").run_id == project.runs["b"]
+
+
+@pytest.mark.parametrize("damage", [b"", b"cut", b"\x80\x04garbage that is no pickle"], ids=["empty", "cut", "garbage"])
+async def test_a_damaged_model_is_not_adopted_until_it_is_repaired(
+    server_uri: str, operator: AsyncMlflowClient, project: ServedProject, tmp_path: Path, damage: bytes
+) -> None:
+    """The old one serves, `pending` says which run and why, it is downloaded twice at most, and later it serves."""
+    clock, broken, downloads = SteppedClock(), False, 0
+
+    def script(number: int, request: httpx.Request) -> httpx.Response | None:
+        nonlocal downloads
+        if broken and request.url.path.endswith("model.pkl"):
+            downloads += 1
+            return httpx.Response(200, content=damage)
+        return None
+
+    async with faulty_client(server_uri, script, clock=clock, max_retries=0) as (client, _):
+        async with serving(client, project, tmp_path) as active:
+            await active.refresh()
+            broken = True
+            await mlflow_api.enable_run(project.runs["b"], client=operator)
+            for _ in range(3):
+                with pytest.raises(MlflowUtilitiesError, match=project.runs["b"]):
+                    await active.refresh()
+            status = active.status()
+            broken = False
+            await until(clock, lambda: clock.monotonic() > 61)
+            await active.refresh()
+
+            assert (status.generation, status.seen, set(status.failures)) == (1, 2, {project.runs["b"]})
+            assert project.runs["b"] in (status.pending or "")
+            assert 1 <= downloads <= 2
+            assert active.choose("k").loaded.label == "b"
+
+
+async def test_the_generation_before_is_unloaded_when_its_time_is_over(
+    client: AsyncMlflowClient, operator: AsyncMlflowClient, project: ServedProject, tmp_path: Path
+) -> None:
+    """It stays for the rollback window, then nothing of it is in memory."""
+    options = LoadingOptions(jitter=False, rollback_window=600.0)
+    async with serving(client, project, tmp_path, loading=options) as active:
+        await active.refresh()
+        alone = active.status().bytes_loaded
+        await mlflow_api.enable_run(project.runs["b"], client=operator)
+        within = await active.refresh()
+        await until(clock_of(client), lambda: clock_of(client).monotonic() > 601)
+        await active.refresh()
+        with anyio.fail_after(10):
+            while active.status().bytes_loaded > alone:
+                await anyio.lowlevel.checkpoint()
+
+        assert (within.previous, active.status().previous) == (1, None)
+        assert within.bytes_loaded > alone
+
+
+async def test_a_rollout_whose_last_run_is_revoked_answers_nobody(
+    client: AsyncMlflowClient, operator: AsyncMlflowClient, project: ServedProject, tmp_path: Path
+) -> None:
+    """Requests get NoActiveModelError, the probe says it is not ready, and a new run is served as soon as it is one."""
+    async with serving(client, project, tmp_path) as active:
+        await active.refresh()
+        await mlflow_api.revoke_run(project.runs["a"], why="it leaks", client=operator)
+        await active.refresh()
+        with pytest.raises(NoActiveModelError):
+            active.choose("k")
+        with pytest.raises(NoActiveModelError):
+            await active.predict(1)
+        health = active.health()
+        await mlflow_api.enable_run(project.runs["b"], client=operator)
+        await active.refresh()
+
+        assert not health.ready
+        assert "no Active run" in (health.reason or "")
+        assert active.choose("k").loaded.label == "b"
