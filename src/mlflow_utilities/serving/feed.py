@@ -44,7 +44,7 @@ class Feed:
     """Follows one ledger: `latest` only ever moves forward, and stays whatever polls meet.
 
     `last_error` is what the last poll met, None when it succeeded. `last_success` and `next_poll` are in seconds of the
-    client's clock. `polls` counts those that ended, the last of which `took` so many seconds. All tasks are of one event
+    client's clock. `polls` counts those that ended, the last `took` so many seconds. All tasks are of one event
     loop, as the client is.
     """
 
