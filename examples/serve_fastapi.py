@@ -17,7 +17,7 @@ from fastapi import FastAPI, Header, HTTPException, Request
 from fastapi.responses import JSONResponse, Response
 from pydantic import BaseModel, Field
 
-from mlflow_utilities import MissingDependencyError, ServingError
+from mlflow_utilities import MissingDependencyError, NoActiveModelError, ServingError
 from mlflow_utilities.serving import ActiveModels, Telemetry
 from mlflow_utilities.serving.prometheus import PrometheusTelemetry
 
@@ -84,8 +84,12 @@ def create_app(models: ActiveModels | None = None) -> FastAPI:
         try:
             with active.pin(x_pin_run) if pinned else nullcontext():
                 prediction = await active.predict(body.inputs, key=x_user_id)
-        except ValueError as error:  # the model does not take these inputs, or there is no such run
+        except ValueError as error:  # the model does not take these inputs
             raise HTTPException(422, str(error)) from error
+        except NoActiveModelError as error:
+            if pinned:  # the tester's mistake, not an outage
+                raise HTTPException(404, str(error)) from error
+            raise
         return {
             "predictions": prediction.output,
             "run_id": prediction.model.run_id,

@@ -18,7 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from mlflow_utilities import ServingError
+from mlflow_utilities import NoActiveModelError, ServingError
 from mlflow_utilities.serving import ActiveModels
 
 
@@ -61,8 +61,12 @@ async def answer(request: Request) -> JSONResponse:
             raise ValueError('the body must be {"inputs": [...]}')
         with active.pin(run) if run is not None else nullcontext():
             prediction = await active.predict(inputs, key=request.headers.get("x-user-id"))
-    except ValueError as error:  # no JSON, inputs that the model does not take, or no such run
+    except ValueError as error:  # no JSON, or inputs that the model does not take
         return JSONResponse({"detail": str(error)}, 422)
+    except NoActiveModelError as error:
+        if run is not None:  # the tester's mistake, not an outage
+            return JSONResponse({"detail": str(error)}, 404)
+        raise
     return JSONResponse(
         {
             "predictions": prediction.output,

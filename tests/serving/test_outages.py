@@ -93,15 +93,17 @@ async def test_ten_minutes_down_then_half_broken_then_a_rotated_token(
 async def test_a_service_starts_from_its_file_while_the_server_is_down(
     server_uri: str, project: ServedProject, tmp_path: Path
 ) -> None:
-    """It serves what it served last, with the same assignment, says STALE, and is READY when the server is back."""
+    """It serves what it served last, with the same assignment; STALE once a poll failed, READY when it can ask."""
     async with faulty_client(server_uri, clock=SteppedClock()) as (client, _):
         async with serving(client, project, tmp_path, start="none") as before:
             await before.refresh()
             chosen = {key: before.choose(key).run_id for key in map(str, range(50))}
-    clock, network, ready = SteppedClock(), Network(), Reached(lambda change: change.new.state == "READY")
+    clock, network, ready = SteppedClock(), Network(), Reached(lambda change: change.new.source is Source.SERVER)
     network.mode = "down"
     async with faulty_client(server_uri, network, clock=clock) as (client, transport):
         async with serving(client, project, tmp_path, start="cached", on_change=ready) as active:
+            entered = active.status().state
+            await until(clock, lambda: len(transport.requests) > 0)
             status = active.status()
             again = {key: active.choose(key).run_id for key in chosen}
             answer = await active.predict("x", key="1")
@@ -110,7 +112,7 @@ async def test_a_service_starts_from_its_file_while_the_server_is_down(
             await until(clock, lambda: len(transport.requests) > len(sent))
             await ready.event.wait()
 
-            assert (status.state, status.source, status.generation) == ("STALE", Source.FILE, 1)
+            assert (entered, status.state, status.source, status.generation) == ("READY", "STALE", Source.FILE, 1)
             assert active.health().ready
             assert again == chosen
             assert answer.output == (project.label(chosen["1"]), "x")

@@ -271,6 +271,16 @@ async def test_leaving_waits_for_predictions_that_are_under_way(
         ({"fallback": "first"}, "fallback"),
         ({"max_file_age": -1}, "max_file_age"),
         ({"submodel_name": ""}, "submodel_name"),
+        ({"telemetry": 3}, "telemetry"),
+        ({"loading": {}}, "loading"),
+        ({"canary": {}}, "canary"),
+        ({"on_change": 1}, "on_change"),
+        ({"on_change": [print, 1]}, "on_change"),
+        ({"on_exposure": "log"}, "on_exposure"),
+        ({"on_canary": "log"}, "on_canary"),
+        ({"predict": "predict_proba"}, "predict"),
+        ({"max_threads": 0}, "max_threads"),
+        ({"share_polling": "yes"}, "share_polling"),
     ],
 )
 def test_arguments_that_cannot_be_are_refused_at_once(options: dict[str, Any], words: str) -> None:
@@ -285,3 +295,35 @@ def test_clients_and_names_that_cannot_be_are_refused_at_once() -> None:
         ActiveModels("http://localhost", experiment_name="x", model_version="*")  # type: ignore[arg-type]
     with pytest.raises(InvalidInputError, match="no experiment"):
         ActiveModels(model_version="*", loading=QUICK)
+
+
+async def test_the_log_says_what_serves_and_warns_when_nothing_does(
+    client: AsyncMlflowClient,
+    operator: AsyncMlflowClient,
+    project: ServedProject,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """One line for each generation that serves; a warning, and a reason in the status, when no run is Active."""
+    caplog.set_level("INFO", logger="mlflow_utilities.serving")
+    a, b = project.runs["a"], project.runs["b"]
+    async with serving(client, project, tmp_path) as active:
+        await active.refresh()
+        await mlflow_api.update_active_runs({a: 0.75, b: 0.25}, "1.0.0", project.experiment_id, client=operator)
+        await active.refresh()
+        await active.refresh()
+        for run in (a, b):
+            await mlflow_api.revoke_run(run, why="it leaks", client=operator)
+        await active.refresh()
+        health = active.health()
+
+    told = [(record.levelname, record.getMessage()) for record in caplog.records]
+    served = [text for level, text in told if level == "INFO" and "serves generation" in text]
+    assert [text.partition(" (")[0] for text in served] == [f"{project.name} serves generation {n}" for n in (1, 2)]
+    assert f"{a} 75%" in served[1]
+    assert f"{b} 25%" in served[1]
+    assert [text for level, text in told if level == "WARNING"] == [
+        f"{project.name} has no model to answer with: generation 4 has no Active run of the versions served here"
+    ]
+    assert (health.ready, health.state) == (False, "INITIALIZING")
+    assert "no Active run" in (health.reason or "")

@@ -98,7 +98,8 @@ class CacheDirectory:
             if self._is_complete(key, check_digests):  # a cache that is only read is never evicted by us
                 return Lease(self._files(key), None)
             raise ArtifactError(
-                f"cannot write the model cache {self._root}: {error}", hint="set MLFLOW_UTILITIES_CACHE_DIR"
+                f"cannot write the model cache {self._root}: {error}",
+                hint="give another cache_dir",
             ) from error
         if lock is None:
             return DamagedInUse() if not wanted and self._is_used(key) else None

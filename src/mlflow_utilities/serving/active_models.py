@@ -114,12 +114,12 @@ class ActiveModels:
         self._drain_timeout = drain_timeout
         told = NoTelemetry() if telemetry is None else SafeTelemetry(telemetry)
         self._hooks = Hooks(
-            on_change=(on_change,) if callable(on_change) else tuple(on_change),
+            on_change=on_change,
             on_exposure=on_exposure,
             on_canary=on_canary,
             telemetry=told,
-            loading=loading or LoadingOptions(),
-            canary=canary or CanaryOptions(),
+            loading=LoadingOptions() if loading is None else loading,
+            canary=CanaryOptions() if canary is None else canary,
             plain_predict=predict is None,
         )
         self._predictor = Predictor(

@@ -42,6 +42,7 @@ class Dispatcher(Generic[E]):
         self._lock = threading.Lock()
         self._arrived = threading.Event()
         self._drained: list[threading.Event] = []
+        self._logged = ""
         self._begun = 0  # how many events the handler was given
         self._handling = False
         self._late = 0  # which of them was counted as failed already, because it takes too long
@@ -157,7 +158,10 @@ class Dispatcher(Generic[E]):
     def _fail(self, why: BaseException | str) -> None:
         self.failed += 1
         name = getattr(self._handler, "__qualname__", repr(self._handler))
-        _log.warning("%s failed: %s", name, why, exc_info=why if isinstance(why, BaseException) else None)
+        text = f"{type(why).__name__}: {why}"
+        level = logging.DEBUG if text == self._logged else logging.WARNING
+        self._logged = text
+        _log.log(level, "%s failed: %s", name, why, exc_info=why if isinstance(why, BaseException) else None)
 
 
 def _refuse_awaitable(result: object) -> None:

@@ -60,7 +60,7 @@ class Failures:
     def reasons(self, run_ids: Collection[str]) -> dict[str, str]:
         """Return why each of these runs could not be loaded, of those that could not."""
         return {
-            run_id: f"{type(failure.error).__name__}: {failure.error}"
+            run_id: f"{_name(failure.error)}: {failure.error}"
             for run_id, failure in self._failures.items()
             if run_id in run_ids
         }
@@ -68,3 +68,8 @@ class Failures:
     def _bound(self) -> None:
         while len(self._failures) > _MOST:
             self._failures.popitem(last=False)
+
+
+def _name(error: Exception) -> str:
+    """Return the name of the public class that an error belongs to."""
+    return next(base.__name__ for base in type(error).__mro__ if not base.__name__.startswith("_"))

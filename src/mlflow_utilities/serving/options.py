@@ -13,6 +13,7 @@ from mlflow_utilities._unset import Unset
 from mlflow_utilities.client import AsyncMlflowClient
 from mlflow_utilities.errors import InvalidInputError
 from mlflow_utilities.models.cache import MAX_BYTES
+from mlflow_utilities.models.loading import check_flavors
 from mlflow_utilities.rollout.experiments import check_names
 from mlflow_utilities.rollout.version_range import RangeLike, VersionRange
 
@@ -23,8 +24,10 @@ __all__ = [
     "LoadingOptions",
     "Policy",
     "Start",
+    "check_callable",
     "check_client",
     "check_fallback",
+    "check_kind",
     "check_seconds",
     "following",
 ]
@@ -68,13 +71,15 @@ class LoadingOptions:
     def __post_init__(self) -> None:
         check_seconds(self.timeout, "timeout")
         check_seconds(self.rollback_window, "rollback_window")
+        if self.flavors is not None:
+            check_flavors(self.flavors)
         if self.memory_budget is not None:
             _check_count(self.memory_budget, "memory_budget", "a number of bytes")
         if isinstance(self.memory_factor, bool) or not 0 < self.memory_factor < math.inf:
             raise InvalidInputError(f"memory_factor is {self.memory_factor!r}", hint="give a number above 0")
         if self.policy not in _POLICIES:
             raise InvalidInputError(f"policy is {self.policy!r}", hint=f"give one of {', '.join(_POLICIES)}")
-        _check_callable(self.warm_up, "warm_up")
+        check_callable(self.warm_up, "warm_up")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +103,7 @@ class CanaryOptions:
         _check_count(self.concurrency, "concurrency", "an integer >= 1")
         _check_count(self.queue_size, "queue_size", "an integer >= 1")
         if self.copy != "default":
-            _check_callable(self.copy, "copy")
+            check_callable(self.copy, "copy")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,6 +126,11 @@ class Following:
     def experiment(self) -> str:
         """The experiment as the caller named it."""
         return f"id:{self.experiment_id}" if self.experiment_id is not None else f"name:{self.experiment_name}"
+
+    @property
+    def name(self) -> str:
+        """What is served, for messages."""
+        return self.submodel_name or self.experiment_name or f"experiment {self.experiment_id}"
 
 
 def following(
@@ -155,6 +165,8 @@ def following(
         raise InvalidInputError(f"start is {start!r}", hint=f"give one of {', '.join(_STARTS)}")
     if cache_dir is not None and not isinstance(cache_dir, str | os.PathLike):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidInputError(f"cache_dir is {cache_dir!r}", hint="give the path of a directory")
+    if not isinstance(share_polling, bool):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise InvalidInputError(f"share_polling is {share_polling!r}", hint="give True or False")
     if model_version is None:
         raise InvalidInputError("model_version is None", hint='give a range such as "^1", a version, or "*"')
     return Following(
@@ -167,7 +179,7 @@ def following(
         start=start,
         cache_dir=None if cache_dir is None else Path(cache_dir),
         bootstrap=bootstrap,
-        share_polling=bool(share_polling),
+        share_polling=share_polling,
         max_file_age=max_file_age,
     )
 
@@ -198,6 +210,13 @@ def _check_count(value: object, name: str, hint: str) -> None:
         raise InvalidInputError(f"{name} is {value!r}", hint=f"give {hint}")
 
 
-def _check_callable(value: object, name: str) -> None:
+def check_callable(value: object, name: str) -> None:
+    """Raise InvalidInputError unless a value is a function, or None."""
     if value is not None and not callable(value):
         raise InvalidInputError(f"{name} is {value!r}", hint="give a function")
+
+
+def check_kind(value: object, kind: type, name: str) -> None:
+    """Raise InvalidInputError unless a value is of this class."""
+    if not isinstance(value, kind):
+        raise InvalidInputError(f"{name} is {value!r}", hint=f"give {kind.__name__}(...)")

@@ -11,9 +11,9 @@ import anyio
 import anyio.to_thread
 
 from mlflow_utilities._clock import Clock
-from mlflow_utilities.errors import ModelError
+from mlflow_utilities.errors import InvalidInputError, ModelError
 from mlflow_utilities.serving.isolation import is_async
-from mlflow_utilities.serving.options import Fallback
+from mlflow_utilities.serving.options import Fallback, check_callable
 from mlflow_utilities.serving.served_model import ServedModel
 from mlflow_utilities.serving.telemetry import Telemetry
 from mlflow_utilities.serving.telling import Chosen
@@ -50,7 +50,10 @@ class Predictor:
         self._is_async = is_async(function)
         self._fallback = fallback
         self._telemetry = telemetry
-        self._threads = threads or min(32, (os.cpu_count() or 1) + 4)
+        self._threads = min(32, (os.cpu_count() or 1) + 4) if threads is None else threads
+        check_callable(function, "predict")
+        if isinstance(self._threads, bool) or not isinstance(self._threads, int) or self._threads < 1:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidInputError(f"max_threads is {threads!r}", hint="give an integer >= 1")
         self._limiter: anyio.CapacityLimiter | None = None
         self._idle: anyio.Event | None = None
         self._life = object()

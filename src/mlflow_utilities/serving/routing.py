@@ -188,8 +188,14 @@ class Snapshot:
                     f"run {entry.run} of version {self.version} is revoked, and nothing has replaced it on slot {slot}",
                     hint="enable another run of this version",
                 )
+        if not self.generation and not self.selection.runs:
+            return NoActiveModelError(
+                f"nothing of submodel {self.submodel_name!r} is rolled out",
+                hint="enable a run; is this the name of the submodel?",
+            )
         return NoActiveModelError(
-            f"generation {self.generation} has no Active run of the versions served here", hint="enable a run"
+            f"generation {self.generation} of {self.submodel_name} has no Active run of the versions served here",
+            hint="enable a run of such a version",
         )
 
 

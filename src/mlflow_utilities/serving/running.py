@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import anyio
 
@@ -18,7 +18,7 @@ from mlflow_utilities.rollout.slots import TOTAL
 from mlflow_utilities.serving.adopting import Adopter, Offer
 from mlflow_utilities.serving.dispatch import Dispatcher
 from mlflow_utilities.serving.mirroring import Mirror
-from mlflow_utilities.serving.options import CanaryOptions, Following, LoadingOptions
+from mlflow_utilities.serving.options import CanaryOptions, Following, LoadingOptions, check_callable, check_kind
 from mlflow_utilities.serving.predicting import Predictor, check_predicts
 from mlflow_utilities.serving.residents import Residents
 from mlflow_utilities.serving.routing import Snapshot
@@ -40,13 +40,29 @@ E = TypeVar("E")
 class Hooks:
     """What the owner of a service wants to be called, and how models are to be treated."""
 
-    on_change: tuple[Callable[[Change], Any], ...]
+    on_change: Callable[[Change], Any] | Sequence[Callable[[Change], Any]]
     on_exposure: Callable[[Exposure], Any] | None
     on_canary: Callable[[Prediction[Any], Prediction[Any], str | None], Any] | None
     telemetry: Telemetry
     loading: LoadingOptions
     canary: CanaryOptions
     plain_predict: bool
+
+    def __post_init__(self) -> None:
+        for listener in self.listeners:
+            check_callable(listener, "on_change")
+        check_callable(self.on_exposure, "on_exposure")
+        check_callable(self.on_canary, "on_canary")
+        check_kind(self.loading, LoadingOptions, "loading")
+        check_kind(self.canary, CanaryOptions, "canary")
+
+    @property
+    def listeners(self) -> tuple[Callable[[Change], Any], ...]:
+        """The functions that are told of changes."""
+        given = self.on_change
+        if isinstance(given, list | tuple):
+            return tuple(cast("Sequence[Callable[[Change], Any]]", given))
+        return (cast("Callable[[Change], Any]", given),)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +87,7 @@ class Running:
     @property
     def name(self) -> str:
         """What is served, for messages."""
-        return self.following.submodel_name or self.following.experiment_name or self.following.experiment
+        return self.following.name
 
     @property
     def age(self) -> float | None:
@@ -80,6 +96,11 @@ class Running:
         if feed is None or feed.last_success is None:
             return None
         return self.client.clock.monotonic() - feed.last_success
+
+    @property
+    def polls(self) -> int:
+        """How many polls ended."""
+        return self.supervisor.feed.polls if self.supervisor.feed is not None else 0
 
     @property
     def poll_hint(self) -> float | None:
@@ -100,6 +121,7 @@ class Running:
             "canaries": dict(self.mirror.counts),
             "bytes_loaded": self.residents.bytes_loaded,
             "events_dropped": sum(each.dropped for each in self.dispatchers),
+            "events_failed": sum(each.failed for each in self.dispatchers),
         }
 
     def copy_to_canaries(self, snapshot: Snapshot, data: Any, key: str | None, prediction: Prediction[Any]) -> None:
@@ -166,7 +188,7 @@ async def enter(
         adopter=adopter,
         supervisor=supervisor,
         mirror=mirror,
-        listeners=tuple(_dispatcher(handler, client) for handler in hooks.on_change),
+        listeners=tuple(_dispatcher(handler, client) for handler in hooks.listeners),
         exposures=_dispatcher(hooks.on_exposure, client) if hooks.on_exposure else None,
     )
     tasks = await stack.enter_async_context(anyio.create_task_group())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -26,14 +27,14 @@ _NEEDS_A_PERSON = frozenset({"unauthenticated", "forbidden", "not found", "ledge
 def decide_state(
     *, closed: bool, serving: bool, age: float | None, interval: float, error: PollError | None
 ) -> ServingState:
-    """Return the state; `age` is the seconds since the last successful poll, None when there was none."""
+    """Return the state; `age` is the seconds since the last successful poll, None when the first was not made yet."""
     if closed:
         return ServingState.CLOSED
     if error is not None and error.kind in _NEEDS_A_PERSON:
         return ServingState.ERROR
     if not serving:
         return ServingState.INITIALIZING
-    if age is None or age > _STALE_AFTER * interval:
+    if age is not None and age > _STALE_AFTER * interval:
         return ServingState.STALE
     return ServingState.READY
 
@@ -77,8 +78,7 @@ class Watch:
         running = self._see()[1]
         if before is None or running is None:
             return
-        if before.state is not now.state:
-            _log.info("%s of %s: %s", now.state, running.name, now.reason or f"generation {now.generation}")
+        _log_news(running.name, before, now)
         for listener in running.listeners:
             listener.offer(Change(before, now))
         running.telemetry.state(now.state)
@@ -94,15 +94,16 @@ class Watch:
         """Return what there is to see now."""
         snapshot, running, in_flight = self._see()
         serving = snapshot is not None and bool(snapshot.models)
-        age = error = None
+        age = since = error = None
         interval = self._interval
         fields: dict[str, Any] = {}
         if running is not None:
             age, error = running.age, running.supervisor.last_error
+            since = math.inf if age is None and (error or running.polls) else age
             interval = max(interval, running.poll_hint or 0.0)
             fields = running.report()
         closed = not self._started and running is None and snapshot is None and self._told is not None
-        state = decide_state(closed=closed, serving=serving, age=age, interval=interval, error=error)
+        state = decide_state(closed=closed, serving=serving, age=since, interval=interval, error=error)
         if state is not self._state or not self._since:
             self._state, self._since = state, running.client.clock.now_ms() if running else self._since
         return ServingStatus(
@@ -130,16 +131,30 @@ class Watch:
         snapshot, running, _ = self._see()
         if running is None or self.closing:
             return NotReadyError("this ActiveModels is not running", hint="use it inside `async with`")
-        cause = running.supervisor.exception
+        cause, pending = running.supervisor.exception, running.adopter.pending
         if snapshot is not None and cause is None:
             found = (
                 f"generation {snapshot.generation} of {running.name} has no Active run in {running.following.versions}"
             )
             return NotReadyError(found, hint="enable a run: enable_run, update_active_runs")
-        why = str(cause) if cause is not None else "MLflow has not answered yet"
+        why = pending or (str(cause) if cause is not None else "MLflow has not answered yet")
         error = NotReadyError(f"no model of {running.name} is loaded yet: {why}", hint=running.supervisor.problem)
         error.__cause__ = cause
         return error
+
+
+def _log_news(name: str, before: ServingStatus, now: ServingStatus) -> None:
+    if now.fractions and (now.generation, now.fractions) != (before.generation, before.fractions):
+        shares = ", ".join(f"{run} {fraction:.0%}" for run, fraction in now.fractions.items())
+        _log.info("%s serves generation %s (%s): %s: %s", name, now.generation, now.source, now.version, shares)
+    if before.fractions and not now.fractions:
+        _log.warning("%s has no model to answer with: %s", name, now.reason)
+    elif now.state is not before.state:
+        level = logging.INFO if now.state in (ServingState.READY, ServingState.INITIALIZING) else logging.WARNING
+        goes_on = (
+            f"; it serves generation {now.generation} ({now.source})" if now.fractions and level > logging.INFO else ""
+        )
+        _log.log(level, "%s is %s%s%s", name, now.state, f": {now.reason}" if now.reason else "", goes_on)
 
 
 def _news(status: ServingStatus) -> tuple[Any, ...]:

@@ -70,6 +70,7 @@ class Supervisor:
         self._settled = anyio.Event()
         self._over = False
         self._remembered: Offer | None = None
+        self._warned: set[str] = set()
 
     @property
     def problem(self) -> str | None:
@@ -222,11 +223,11 @@ class Supervisor:
         if older is not None and self._is_behind(offer, older):
             await self._try(self._adopter.adopt, older)
         try:
-            await self._adopter.adopt(offer)
+            if await self._adopter.adopt(offer):
+                self._warned.clear()
             self.cause = None
         except Exception as error:
-            if str(error) != str(self.cause):
-                _log.warning("generation %s of %s: %s", offer.document.generation, offer.submodel_name, error)
+            self._warn(f"generation {offer.document.generation} of {self._following.name}: {error}")
             self.cause = error
             await self._fall_back(offer)
 
@@ -250,4 +251,10 @@ class Supervisor:
         try:
             await work(*args)
         except Exception as error:
-            _log.warning("what %s served before: %s", self._following.experiment, error)
+            self._warn(f"what {self._following.name} served before: {error}")
+
+    def _warn(self, text: str) -> None:
+        """Log what was not logged since a generation was taken into service."""
+        if text not in self._warned:
+            self._warned.add(text)
+            _log.warning("%s", text)

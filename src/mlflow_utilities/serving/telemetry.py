@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from mlflow_utilities.errors import InvalidInputError
 from mlflow_utilities.serving.served_model import ServedModel
 from mlflow_utilities.serving.values import Reason, ServingState
 
@@ -61,6 +62,10 @@ class SafeTelemetry:
     """Passes on to another telemetry, whose exceptions never reach the service: they are logged, once a method."""
 
     def __init__(self, telemetry: Telemetry) -> None:
+        if not callable(getattr(telemetry, "adopted", None)):
+            raise InvalidInputError(
+                f"telemetry is {telemetry!r}", hint="give PrometheusTelemetry(), OpenTelemetryTelemetry() or your own"
+            )
         self._to = telemetry
         self._logged: set[str] = set()
 

@@ -27,8 +27,9 @@ T = TypeVar("T")
 
 
 class ServingState(StrEnum):
-    """INITIALIZING: no models yet. READY. STALE: serving, out of touch with MLflow. ERROR: serving or not, a person
-    must help (credentials, a deleted ledger). CLOSED.
+    """INITIALIZING: there is no model to answer with, not yet or not any more. READY. STALE: it serves, out of touch
+    with MLflow since three polls, or since it started. ERROR: MLflow refuses, or the ledger cannot be used, and a
+    person must help; what is loaded goes on. CLOSED.
     """
 
     INITIALIZING = "INITIALIZING"
@@ -107,11 +108,16 @@ class ServingStatus:
     bytes_loaded: int = 0
     in_flight: int = 0
     events_dropped: int = 0
+    events_failed: int = 0
 
     @property
     def reason(self) -> str | None:
         """What a person would look at first: why the newest generation is not served, or MLflow not reached."""
-        return self.pending or (self.last_error.message if self.last_error else None)
+        if self.pending or self.last_error:
+            return self.pending or (self.last_error.message if self.last_error else None)
+        if self.generation is not None and not self.fractions:
+            return f"generation {self.generation} has no Active run of the versions served here"
+        return None
 
     def as_dict(self) -> dict[str, Any]:
         """Return it as plain values, for JSON."""

@@ -295,7 +295,7 @@ def test_no_active_run_at_all() -> None:
     current = snapshot(document({"1.5.0": (canary("d", TOTAL),)}))
 
     assert current.version is None
-    with pytest.raises(NoActiveModelError, match="generation 5 has no Active run"):
+    with pytest.raises(NoActiveModelError, match="generation 5 of fraud has no Active run"):
         current.choose("user-1")
     assert current.route("user-1", 0).model is None
     assert current.find("d").run_id == "d"
