@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from mlflow_utilities import AsyncMlflowClient, MlflowConnectionError, NotReadyError, mlflow_api
-from mlflow_utilities.serving import ServingState, Source
+from mlflow_utilities.serving import ServingState, Source, last_known_good
 from support.clock import SteppedClock
 from support.serving import Reached, ServedProject, make_served_project, serving, until
 from support.transports import Fault, faulty_client
@@ -147,3 +147,17 @@ async def test_a_service_that_never_served_becomes_ready_by_itself(
             assert "refused" in (health.reason or "")
             assert (await active.predict("x", key="1")).model.generation == 1
             await active.wait_ready(1)
+
+
+async def test_the_file_has_the_canaries_too(
+    client: AsyncMlflowClient, operator: AsyncMlflowClient, project: ServedProject, tmp_path: Path
+) -> None:
+    """A canary that was loaded after its generation served is remembered with it, for a start without MLflow."""
+    await mlflow_api.enable_run(project.runs["a"], client=operator)
+    await mlflow_api.canary_run(project.runs["b"], client=operator)
+    async with serving(client, project, tmp_path) as active:
+        await active.refresh()
+
+    (file,) = (tmp_path / "serving" / "last-known-good").glob("*.json")
+    remembered = last_known_good.read(file, None)
+    assert {model.raw["info"]["run_id"] for model in remembered.models} == set(project.runs.values())

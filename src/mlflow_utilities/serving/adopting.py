@@ -249,7 +249,7 @@ class Adopter:
                 if entry.run in facts:
                     tasks.start_soon(load, entry)
         if seated:
-            self._seat(offer, selection, facts, seated)
+            await self._adopted(self._seat(offer, selection, facts, seated))
 
     async def _read_canaries(self, offer: Offer, canaries: Sequence[LiveEntry]) -> Mapping[str, RunFacts]:
         runs = [entry.run for entry in canaries]
