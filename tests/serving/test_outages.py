@@ -9,7 +9,7 @@ import anyio
 import httpx
 import pytest
 
-from mlflow_utilities import AsyncMlflowClient, MlflowConnectionError, NotReadyError, mlflow_api
+from mlflow_utilities import AsyncMlflowClient, LedgerMissingError, MlflowConnectionError, NotReadyError, mlflow_api
 from mlflow_utilities.serving import ServingState, Source, last_known_good
 from support.clock import SteppedClock
 from support.serving import Reached, ServedProject, make_served_project, serving, until
@@ -161,3 +161,31 @@ async def test_the_file_has_the_canaries_too(
     (file,) = (tmp_path / "serving" / "last-known-good").glob("*.json")
     remembered = last_known_good.read(file, None)
     assert {model.raw["info"]["run_id"] for model in remembered.models} == set(project.runs.values())
+
+
+async def test_a_ledger_that_cannot_be_found_is_an_error_and_what_serves_goes_on(
+    server_uri: str, operator: AsyncMlflowClient, project: ServedProject, tmp_path: Path
+) -> None:
+    """A service that starts from its file after the ledger was renamed says ERROR and why, until that is undone."""
+    async with AsyncMlflowClient(server_uri, clock=SteppedClock()) as client:
+        async with serving(client, project, tmp_path) as before:
+            await before.refresh()
+    name = f"mlflow-utilities/rollouts/{project.experiment_id}"
+    control = await operator.get_experiment_by_name(name)
+    assert control is not None
+    await operator.rename_experiment(control.experiment_id, f"{name}-lost")
+    lost = Reached(lambda change: change.new.state == "ERROR")
+    async with AsyncMlflowClient(server_uri, clock=SteppedClock()) as client:
+        async with serving(client, project, tmp_path, start="cached", on_change=lost) as active:
+            with pytest.raises(LedgerMissingError):
+                await active.refresh()
+            await lost.event.wait()
+            answer = await active.predict("x", key="1")
+            health = active.health()
+            await operator.rename_experiment(control.experiment_id, name)
+            found = await active.refresh()
+
+    assert answer.output == (project.label(answer.model.run_id), "x")
+    assert (health.ready, health.state) == (True, "ERROR")
+    assert "there is no ledger" in (health.reason or "")
+    assert (found.generation, found.source) == (1, Source.SERVER)

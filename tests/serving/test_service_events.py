@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
-from mlflow_utilities import AsyncMlflowClient, InvalidInputError, NoActiveModelError, mlflow_api
+from mlflow_utilities import AsyncMlflowClient, InvalidInputError, NoActiveModelError, NotReadyError, mlflow_api
 from mlflow_utilities.serving import ActiveModels, CanaryOptions, Change, Exposure, Prediction, Reason
 from support.serving import QUICK, ServedProject, Unloadable, save_object, serving
 
@@ -243,7 +243,9 @@ async def test_leaving_waits_for_predictions_that_are_under_way(
         await anyio.to_thread.run_sync(started.wait)
         while active.health().ready:
             await anyio.lowlevel.checkpoint()
-        outputs.append(active.status().in_flight)
+        outputs.append((active.status().in_flight, active.status().state))
+        with pytest.raises(NotReadyError):
+            active.choose("ana")
         release.set()
 
     async with anyio.create_task_group() as tasks:
@@ -253,7 +255,7 @@ async def test_leaving_waits_for_predictions_that_are_under_way(
             tasks.start_soon(let_go, active)
             await anyio.to_thread.run_sync(started.wait)
 
-    assert outputs == [1, ("a", "x")]
+    assert outputs == [(1, "CLOSED"), ("a", "x")]
     assert active.status().state == "CLOSED"
 
 

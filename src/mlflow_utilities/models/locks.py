@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 from pathlib import Path
+from weakref import WeakSet
 
 __all__ = ["FileLock", "try_lock"]
 
@@ -40,6 +41,20 @@ class FileLock:
         self.release()
 
 
+# Those that exclude others: a forked child that kept a copy would hold them as long as it lives.
+_exclusive: WeakSet[FileLock] = WeakSet()
+
+
+def _let_go() -> None:
+    """In a forked child: close the copies of the parent's locks; the parent goes on holding them."""
+    for lock in tuple(_exclusive):
+        lock.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
+
+
 def try_lock(path: Path, *, shared: bool = False) -> FileLock | None:
     """Lock the file `path`, made if need be, or return None at once when another holder excludes it.
 
@@ -56,4 +71,7 @@ def try_lock(path: Path, *, shared: bool = False) -> FileLock | None:
         if error.errno in _BUSY:
             return None
         raise
-    return FileLock(descriptor)
+    lock = FileLock(descriptor)
+    if not shared:
+        _exclusive.add(lock)
+    return lock

@@ -133,7 +133,7 @@ class ActiveModels:
         self._watch = Watch(
             self._following.interval, lambda: (self._snapshot, self._running, self._predictor.in_flight)
         )
-        self._abandoned: object = None
+        self._abandoned: tuple[Any, ...] = ()
         remember(self)
 
     def __repr__(self) -> str:
@@ -155,6 +155,8 @@ class ActiveModels:
 
     async def _start(self, stack: AsyncExitStack) -> None:
         self._predictor.reset()
+        for parent in self._abandoned[:1]:
+            parent.adopter.forget()  # what serves stays in memory until it is replaced
         self._running = running = await enter(
             stack, self._client, self._following, self._hooks, self._predictor, self._watch.changed, self._publish
         )
@@ -171,7 +173,8 @@ class ActiveModels:
         stack, self._stack = self._stack, None
         if stack is None:  # a forked child leaves a block that its parent entered
             return
-        self._watch.closing = True
+        self._snapshot = None
+        self._watch.close()
         try:
             if not await self._predictor.drain(self._drain_timeout, self._clock):
                 _log.warning("%d predictions were still under way", self._predictor.in_flight)
@@ -184,18 +187,19 @@ class ActiveModels:
 
     def after_fork(self) -> None:
         """Decide from what is loaded, in a forked child, and share nothing with the parent; called by itself."""
-        self._abandoned = (self._running, self._stack, self._teller)  # ending them would end what the parent uses
+        if self._running is not None:  # kept: ending them would end what the parent uses
+            self._abandoned = (self._running, self._stack, self._teller)
         self._running = self._stack = self._teller = None
         self._predictor.reset()
 
     def _publish(self, snapshot: Snapshot) -> None:
-        self._snapshot = snapshot
+        if not self._watch.closing:
+            self._snapshot = snapshot
 
     def choose(self, key: str | None = None) -> ServedModel:
         """Return the model that answers a key, the same one until operators move its slot: in memory, about 1 us.
 
         `key`: what to route by, e.g. a user id; None: by chance. The model stays usable for as long as it is held.
-
         Raises NotReadyError (nothing is loaded; its cause says why), NoActiveModelError (the rollout has no Active run
         for it), InvalidInputError (the key is no text).
         """
@@ -205,11 +209,10 @@ class ActiveModels:
         return snapshot.choose(key)
 
     async def predict(self, data: Any, key: str | None = None) -> Prediction[Any]:
-        """Return the answer of the model that `choose` names, and that model; canaries get copies afterwards.
+        """Return the answer of the model that `choose` names, and that model; canaries get copies.
 
-        The model computes in a worker thread, or on the event loop if `predict` is async. A caller that is cancelled
-        leaves the thread to itself. Raises what the predict function raises (unless there is a `fallback`), and what
-        `choose` raises.
+        It computes in a worker thread, or on the event loop if `predict` is async; a cancelled caller leaves the thread
+        to itself. Raises what the predict function raises (unless there is a `fallback`), and what `choose` raises.
         """
         running, snapshot, route = self._running, self._snapshot, self._route(key, tell=False)
         with self._predictor.counted():
@@ -223,7 +226,7 @@ class ActiveModels:
     def _before(self, key: str | None) -> ServedModel | None:
         """Return the model that answered the key in the generation before, while that is loaded."""
         previous = self._running.adopter.previous if self._running else None
-        return previous.route(key, self._draw()).model if previous else None
+        return previous.route(key, int(self._clock.random() * TOTAL)).model if previous else None
 
     @asynccontextmanager
     async def lease(self, key: str | None = None) -> AsyncGenerator[ServedModel]:
@@ -232,9 +235,9 @@ class ActiveModels:
             yield self._route(key, tell=True).model
 
     def pin(self, run_id: str | None = None, *, version: VersionLike | None = None) -> AbstractContextManager[Pin]:
-        """Let one run or version answer everything inside a `with` block, in this task: for testers.
+        """Let one run or version, Active or Canary, answer all inside a `with` block, in this task: for testers.
 
-        Active and Canary runs can be pinned; exposures say "pinned". Raises InvalidInputError unless one is given.
+        Raises InvalidInputError unless one is given; a request raises NoActiveModelError when it is not served.
         """
         return pin(run_id, version=version, owner=self)
 
@@ -282,7 +285,7 @@ class ActiveModels:
         if pinned is not None:
             chosen = Chosen(snapshot.find(pinned.run_id, pinned.version), None, Reason.PINNED)
         else:
-            route = snapshot.route(key, self._draw())
+            route = snapshot.route(key, int(self._clock.random() * TOTAL))
             assert route.slot is not None
             chosen = Chosen(snapshot.at(route.slot), route.slot, route.reason)
         if tell:
@@ -292,9 +295,6 @@ class ActiveModels:
     def _tell(self, key: str | None, chosen: Chosen) -> None:
         if self._teller is not None:
             self._teller.tell(key, chosen)
-
-    def _draw(self) -> int:
-        return int(self._clock.random() * TOTAL)
 
     def _not_ready(self) -> NotReadyError:
         return self._watch.not_ready()

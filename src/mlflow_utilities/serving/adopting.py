@@ -83,6 +83,11 @@ class Adopter:
         """The snapshot before, while it is kept."""
         return self._previous.snapshot if self._previous else None
 
+    def forget(self) -> None:
+        """Let go of all generations: a forked child begins anew."""
+        self.current = self.offer = self._previous = None
+        self._residents.let_go()
+
     def inherit(self, current: Snapshot | None) -> None:
         """Go on from a snapshot that serves already, as after a fork."""
         self.current = current
@@ -117,7 +122,6 @@ class Adopter:
         return True
 
     # What waits here holds no snapshot: its models could not be unloaded to make room for what is loaded.
-
     def _why_behind(self, shown: Document) -> str | None:
         current = self.current
         return None if current is None else why_behind(shown, current.generation, current.salt)
@@ -271,10 +275,10 @@ class Adopter:
 
     def take_out(self, run_ids: Sequence[str]) -> None:
         """Stop serving runs whose memory is needed: their requests have no answer until the next generation serves."""
-        if self.current is not None:
-            self._set(self.current.without_runs(frozenset(run_ids)))
         if self._previous is not None and set(_runs(self._previous.snapshot)).intersection(run_ids):
             self._previous = None
+        if self.current is not None:
+            self._set(self.current.without_runs(frozenset(run_ids)))
 
     def _expire(self) -> None:
         if self._previous is not None and self._client.clock.monotonic() >= self._previous.until:

@@ -211,6 +211,8 @@ class Feed:
             if shared.document is not None:
                 self._ledger.learn(shared.document)
             self.last_success = shared.fetched_at
+        if shared.error is None:
+            self._met = None
         hint = shared.document.poll if shared.document else None
         self._end(shared.error, self._schedule.succeeded(self._clock.random(), hint))
 

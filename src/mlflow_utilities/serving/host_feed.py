@@ -7,7 +7,6 @@ import json
 import logging
 import os
 import tempfile
-import weakref
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from enum import Enum
@@ -29,19 +28,7 @@ _log = logging.getLogger("mlflow_utilities.serving")
 _FORMAT = 1
 _CHECKSUM = 64
 _PATIENCE = 5.0
-_held: weakref.WeakSet[FileLock] = weakref.WeakSet()
-
 T = TypeVar("T")
-
-
-def _let_go() -> None:
-    """In a forked child: close the locks that are the parent's, which would live on in the child."""
-    for lock in tuple(_held):
-        lock.release()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_let_go)
 
 
 class Turn(Enum):
@@ -97,7 +84,6 @@ class HostFeed:
         if self._lock is None:
             self._lock = try_lock(self._lock_path)
             if self._lock is not None:
-                _held.add(self._lock)
                 self._clear()
         if self._lock is not None:
             return Turn.POLL

@@ -26,6 +26,7 @@ __all__ = ["LoadFailedError", "Residents", "Wanted"]
 
 _LONGEST_SPREAD = 30.0
 _SPREAD = 2.0
+_LONGEST_END = 30.0
 
 
 class Residents:
@@ -269,6 +270,10 @@ class Residents:
         """The size of the files of all models that are in memory."""
         return self._roster.bytes
 
+    def let_go(self) -> None:
+        """Keep nothing any more, without waiting: what nobody holds is destroyed."""
+        self._roster.clear()
+
     async def aclose(self) -> None:
         """Give up what is being loaded, and destroy what nobody holds; the rest follows when its last hold dies."""
         self._closed = True
@@ -279,7 +284,8 @@ class Residents:
         for load in loads:
             await load.done.wait()
         if self._roster:
-            await until(unloading.later)
+            with self._clock.time_limit(_LONGEST_END):
+                await until(unloading.later)
 
 
 def _raise(failures: Mapping[str, Exception]) -> None:

@@ -59,6 +59,11 @@ class Watch:
         """Start, or start again."""
         self.closing, self._started, self._told, self._changed = False, True, self.status(), None
 
+    def close(self) -> None:
+        """Say that no more requests are answered."""
+        self.closing = True
+        self.changed()
+
     def end(self) -> None:
         """Say that it is over."""
         self._started = False
@@ -102,7 +107,7 @@ class Watch:
             since = math.inf if age is None and (error or running.polls) else age
             interval = max(interval, running.poll_hint or 0.0)
             fields = running.report()
-        closed = not self._started and running is None and snapshot is None and self._told is not None
+        closed = self.closing or (not self._started and running is None and snapshot is None and self._told is not None)
         state = decide_state(closed=closed, serving=serving, age=since, interval=interval, error=error)
         if state is not self._state or not self._since:
             self._state, self._since = state, running.client.clock.now_ms() if running else self._since
@@ -147,10 +152,10 @@ def _log_news(name: str, before: ServingStatus, now: ServingStatus) -> None:
     if now.fractions and (now.generation, now.fractions) != (before.generation, before.fractions):
         shares = ", ".join(f"{run} {fraction:.0%}" for run, fraction in now.fractions.items())
         _log.info("%s serves generation %s (%s): %s: %s", name, now.generation, now.source, now.version, shares)
-    if before.fractions and not now.fractions:
+    if before.fractions and not now.fractions and now.state is not ServingState.CLOSED:
         _log.warning("%s has no model to answer with: %s", name, now.reason)
     elif now.state is not before.state:
-        level = logging.INFO if now.state in (ServingState.READY, ServingState.INITIALIZING) else logging.WARNING
+        level = logging.WARNING if now.state in (ServingState.STALE, ServingState.ERROR) else logging.INFO
         goes_on = (
             f"; it serves generation {now.generation} ({now.source})" if now.fractions and level > logging.INFO else ""
         )

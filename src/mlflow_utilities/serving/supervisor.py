@@ -20,6 +20,7 @@ from mlflow_utilities.serving.feed import Feed, feed_of, locate
 from mlflow_utilities.serving.legacy import legacy_document
 from mlflow_utilities.serving.options import Following
 from mlflow_utilities.serving.precedence import why_behind
+from mlflow_utilities.serving.reports import describe
 from mlflow_utilities.serving.storing import Storage
 from mlflow_utilities.serving.telemetry import Telemetry
 from mlflow_utilities.serving.values import PollError, Source
@@ -71,6 +72,7 @@ class Supervisor:
         self._over = False
         self._remembered: Offer | None = None
         self._warned: set[str] = set()
+        self._lost: PollError | None = None
 
     @property
     def problem(self) -> str | None:
@@ -80,12 +82,12 @@ class Supervisor:
     @property
     def last_error(self) -> PollError | None:
         """Why MLflow could not be asked, as of the latest attempt; None when it could."""
-        return self.feed.last_error if self.feed is not None else self._error
+        return (self.feed.last_error or self._lost) if self.feed is not None else self._error
 
     @property
     def exception(self) -> BaseException | None:
         """What keeps the newest generation from being served, or MLflow from being asked."""
-        return self.cause or (self.feed.exception if self.feed is not None else self._exception)
+        return self.cause or (self.feed and self.feed.exception) or self._exception
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -171,9 +173,10 @@ class Supervisor:
             while True:
                 try:
                     await self._propose_latest(self.feed)
+                    self._lost = self._exception = None
                 except Exception as error:
-                    _log.warning("cannot follow %s: %s", ledger.submodel, error)
-                    self.cause = error
+                    self._warn(f"cannot follow {self._following.name}: {error}")
+                    self._lost, self._exception = describe(error, self._client.clock.now_ms()), error
                 self._poke()
                 self._changed()
                 seen = await self.feed.wait(seen)
