@@ -99,7 +99,7 @@ class CacheDirectory:
                 return Lease(self._files(key), None)
             raise ArtifactError(
                 f"cannot write the model cache {self._root}: {error}",
-                hint="give another cache_dir",
+                hint="give another cache_dir, or set MLFLOW_UTILITIES_CACHE_DIR",
             ) from error
         if lock is None:
             return DamagedInUse() if not wanted and self._is_used(key) else None
