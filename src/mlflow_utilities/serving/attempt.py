@@ -7,10 +7,8 @@ import traceback
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
-import anyio
-import anyio.to_thread
-
 from mlflow_utilities.errors import ModelError
+from mlflow_utilities.serving.isolation import wait_in_thread
 
 __all__ = ["Attempt", "forget_frames", "until"]
 
@@ -22,10 +20,7 @@ async def until(begin: Callable[[Callable[[], None]], object]) -> None:
     """Wait until the function that `begin` was given is called, from whatever thread."""
     called = threading.Event()
     begin(called.set)
-    try:
-        await anyio.to_thread.run_sync(called.wait, abandon_on_cancel=True, limiter=anyio.CapacityLimiter(1))
-    finally:
-        called.set()
+    await wait_in_thread(called)
 
 
 class Attempt(Generic[T]):
