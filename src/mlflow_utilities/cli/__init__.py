@@ -1,0 +1,5 @@
+"""The command line: mlflow-utilities."""
+
+
+def main() -> None:
+    """Run the command line."""

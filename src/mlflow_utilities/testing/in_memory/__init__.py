@@ -1,0 +1,1 @@
+"""The rules and the state of an MLflow tracking server, in memory and without I/O."""

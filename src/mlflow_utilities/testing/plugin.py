@@ -1,0 +1,1 @@
+"""Fixtures for pytest, found by its entry point."""
