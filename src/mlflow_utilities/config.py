@@ -94,7 +94,8 @@ def _split_uri(uri: str | None) -> tuple[str, str | None, str | None]:
     if parts.scheme not in ("http", "https") or not host or any(ch.isspace() for ch in host):
         raise ConfigurationError(
             f"the tracking URI {_without_secret(uri)!r} is not the address of a server",
-            hint="only http:// and https:// servers are supported; user and password in it must be quoted",
+            hint="only http:// and https:// servers are supported, as in http://127.0.0.1:5000; "
+            "user and password in it must be quoted",
         )
     if parts.query or parts.fragment:
         raise ConfigurationError("the tracking URI has a query or a fragment", hint="leave it out")

@@ -57,6 +57,9 @@ def test_the_error_code_decides_and_then_the_status(status: int, code: str | Non
     [
         (b'{"error_code": "X", "message": "why"}', "why"),
         (b'{"detail": "why"}', "why"),
+        (b"<!doctype html>\n<html lang=en>\n<title>404 Not Found</title>", "a web page, which says '404 Not Found'"),
+        (b"<html><style>b {}</style><body>Log&nbsp;in\n <b>here</b></body>", "a web page, which says 'Log in here'"),
+        (b"<html></html>", "<html></html>"),
         (b'{"detail": [{"loc": ["body"]}]}', '[{"loc": ["body"]}]'),
         (b'{"error_code": 5}', ""),
         (b'["why"]', '["why"]'),
@@ -66,7 +69,7 @@ def test_the_error_code_decides_and_then_the_status(status: int, code: str | Non
         (b"x" * 5000, "x" * 200 + "..."),
         (json.dumps({"message": "x" * 5000}).encode(), "x" * 2000),
     ],
-    ids=range(10),
+    ids=range(13),
 )
 def test_the_message_is_what_the_server_said(body: bytes, message: str) -> None:
     """From JSON or from a page, and never longer than a screen."""

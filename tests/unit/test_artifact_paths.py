@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlflow_utilities._protocol.artifact_paths import check_received_name, check_upload_path, quote_path
+from mlflow_utilities._protocol.artifact_paths import as_text, check_received_name, check_upload_path, quote_path
 from mlflow_utilities.errors import ArtifactError, InvalidInputError
 
 
@@ -67,3 +68,12 @@ def test_a_listed_name_that_leads_elsewhere_is_refused(name: str) -> None:
     """A listing names entries of one directory only."""
     with pytest.raises(ArtifactError):
         check_received_name(name)
+
+
+@pytest.mark.parametrize("path", [Path("a/b"), b"a", 7])
+def test_a_path_on_the_server_is_text(path: object) -> None:
+    """A Path would be written with the separators of this machine."""
+    with pytest.raises(InvalidInputError, match=r"is not text.*slashes"):
+        as_text(path)
+    with pytest.raises(InvalidInputError, match="is not text"):
+        check_upload_path(path)  # type: ignore[arg-type]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -26,6 +27,9 @@ from mlflow_utilities.typing import Call, JsonObject
 __all__ = ["api_error_class", "decode_object", "error_of", "text_of"]
 
 _MAX_MESSAGE = 2000
+_PAGE = 4000
+_TITLE = re.compile(r"<title[^>]*>(.*?)</title", re.IGNORECASE | re.DOTALL)
+_MARKUP = re.compile(r"<(style|script)\b.*?</\1>|<[^>]*>", re.IGNORECASE | re.DOTALL)
 _NOT_JSON = object()
 _HINTS = {
     401: "check the username and password, or the token",
@@ -149,10 +153,22 @@ def _target(headers: Mapping[str, str]) -> str:
     return f"{parts.scheme}://{host}{parts.path}" if host else parts.path
 
 
+def _page_text(body: bytes) -> str | None:
+    """Return what a web page says, without its markup: the pages of proxies, and the server's own for no such route."""
+    if body.lstrip()[:1] != b"<":
+        return None
+    from html import unescape  # only when something is wrong: its tables take a millisecond of every start
+
+    page = body[:_PAGE].decode("utf-8", "replace")
+    title = _TITLE.search(page)
+    words = " ".join(unescape(_MARKUP.sub(" ", title[1] if title else page)).split())
+    return f"a web page, which says {words[:200]!r}" if words else None
+
+
 def _read_error(body: bytes) -> tuple[str | None, str]:
     value = _parsed(body)
     if not isinstance(value, dict):
-        return None, text_of(body, 200)
+        return None, _page_text(body) or text_of(body, 200)
     fields = cast("dict[str, Any]", value)
     code = fields.get("error_code")
     message = fields.get("message") or fields.get("detail") or ""

@@ -7,7 +7,7 @@ from urllib.parse import quote, unquote
 
 from mlflow_utilities.errors import ArtifactError, InvalidInputError
 
-__all__ = ["check_received_name", "check_upload_path", "join_path", "quote_path"]
+__all__ = ["as_text", "check_received_name", "check_upload_path", "join_path", "quote_path"]
 
 _RESERVED = ".artifact.uploading."
 _LONGEST_NAME = 200  # bytes: servers put a prefix and a suffix around it in a file system that takes 255
@@ -25,13 +25,23 @@ def quote_path(path: str) -> str:
     return quote(path, safe="/~")
 
 
+def as_text(path: object) -> str:
+    """Return a path on the server when it is text; a `Path` has the separators of this machine.
+
+    Raises InvalidInputError otherwise.
+    """
+    if not isinstance(path, str):
+        raise InvalidInputError(f"the artifact path {path!r} is not text", hint="write it with slashes, as str")
+    return path
+
+
 def check_upload_path(path: str) -> str:
     """Return `path`, relative and slash-separated, when every MLflow server stores it under exactly this name.
 
     Raises InvalidInputError otherwise: MLflow decodes percent signs repeatedly, strips control characters, and refuses
     '#', '..' and absolute paths.
     """
-    reason = _refusal(path)
+    reason = _refusal(as_text(path))
     if reason is not None:
         raise InvalidInputError(f"artifact path {path!r} {reason}")
     return path

@@ -17,6 +17,14 @@ class ModelStatus(IntEnum):
     Active = 2
     Canary = 3
 
+    def __str__(self) -> str:
+        """Return the name, as tables and logs show it."""
+        return self.name
+
+    def __format__(self, spec: str) -> str:
+        """Return the name, laid out as text."""
+        return format(self.name, spec)
+
     @classmethod
     def parse(cls, value: ModelStatus | str | int) -> ModelStatus:
         """Return the state that a member, its name (in any case) or its number stands for.

@@ -151,8 +151,9 @@ class ArtifactsApi(ArtifactReader):
 
 
 def _checked_base(artifact_path: str | None) -> str:
-    base = artifact_path.rstrip("/") if artifact_path else ""
-    return check_upload_path(base) if base else ""
+    if isinstance(artifact_path, str):
+        artifact_path = artifact_path.rstrip("/")
+    return check_upload_path(artifact_path) if artifact_path else ""
 
 
 def _look_at(local: Path) -> tuple[str, bool]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.to_thread
 
-from mlflow_utilities._protocol.artifact_paths import check_upload_path
+from mlflow_utilities._protocol.artifact_paths import as_text, check_upload_path
 from mlflow_utilities._protocol.uris import FileLocation, ProxyLocation, RunUri, parse_location, parse_model_uri
 from mlflow_utilities._unset import UNSET, Unset
 from mlflow_utilities.errors import ArtifactError
@@ -71,13 +71,15 @@ class ArtifactReader(ArtifactLocator):
 
         `file:` locations are listed on this machine. One request. Raises API errors.
         """
-        return await self._list(run_list_call(run_id, path or ""), run_id, path or "", timeout)
+        path = as_text(path or "")
+        return await self._list(run_list_call(run_id, path), run_id, path, timeout)
 
     async def list_logged_model_artifacts(
         self, model_id: str, path: str | None = None, *, timeout: Timeout | float | Unset | None = UNSET
     ) -> list[FileInfo]:
         """Return one level of a logged model's artifacts; otherwise like `list_artifacts`."""
-        return await self._list(model_list_call(model_id, path or ""), model_id, path or "", timeout)
+        path = as_text(path or "")
+        return await self._list(model_list_call(model_id, path), model_id, path, timeout)
 
     async def _list(self, call: Call, owner: str, path: str, timeout: Timeout | float | Unset | None) -> list[FileInfo]:
         path = path.strip("/")
@@ -111,7 +113,7 @@ class ArtifactReader(ArtifactLocator):
         Each file appears whole or not at all. Raises NotFoundError or ArtifactError when there is nothing at `path`,
         ArtifactError for a file cut short or a name leading out of `dst_path`, and API errors.
         """
-        path = check_upload_path(path.strip("/")) if path.strip("/") else ""
+        path = check_upload_path(path.strip("/")) if as_text(path).strip("/") else ""
         store = await self._run_store(run_id, timeout)
         return await _download_to(store, path, dst_path)
 

@@ -17,6 +17,12 @@ def test_the_stored_numbers() -> None:
     assert {member.name: member.value for member in ModelStatus} == {"Disabled": 0, "New": 1, "Active": 2, "Canary": 3}
 
 
+def test_a_status_prints_as_its_name() -> None:
+    """Tables and logs show the name; the number stays the value."""
+    assert f"{ModelStatus.Active}|{ModelStatus.New:>8}|{ModelStatus.Canary!s}" == "Active|     New|Canary"
+    assert int(ModelStatus.Active) == 2
+
+
 @pytest.mark.parametrize("member", list(ModelStatus))
 def test_each_way_to_give_a_status(member: ModelStatus) -> None:
     """A member, its number and its name in any case stand for the same state."""
