@@ -14,65 +14,19 @@ import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from mlflow_utilities.errors import ArtifactError, ModelError
-from mlflow_utilities.models.locks import FileLock, try_lock
+from mlflow_utilities.models.cache_values import Claim, DamagedInUse, Kept, Lease, Manifest
+from mlflow_utilities.models.locks import try_lock
 from mlflow_utilities.stores.files import os_errors
 
-__all__ = ["CacheDirectory", "Claim", "DamagedInUse", "Lease", "Manifest"]
+__all__ = ["CacheDirectory", "Claim", "DamagedInUse", "Kept", "Lease", "Manifest"]
 
 _FORMAT = 1
 _MANIFEST = "manifest.json"
 _EVICTING = "evicting"
-
-
-@dataclass(frozen=True, slots=True)
-class Manifest:
-    """What is known of a complete model: the bytes of its files, where they were downloaded from, and whether that was
-    done a second time because they could not be loaded.
-    """
-
-    size: int
-    location: str
-    renewed: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Lease:
-    """A complete model that stays until the lease is released."""
-
-    path: Path
-    lock: FileLock | None
-
-    def release(self) -> None:
-        """Allow that the model is evicted."""
-        if self.lock is not None:
-            self.lock.release()
-
-
-@dataclass(frozen=True, slots=True)
-class Claim:
-    """The right to download one model, which nobody else has at the same time."""
-
-    key: str
-    lock: FileLock
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.release()
-
-    def release(self) -> None:
-        """Let others download it."""
-        self.lock.release()
-
-
-class DamagedInUse:
-    """The model is damaged, and others use it, so that it cannot be replaced now."""
 
 
 class CacheDirectory:
@@ -170,21 +124,31 @@ class CacheDirectory:
         """Return an empty directory to download into; whatever is left of earlier downloads goes."""
         with os_errors(f"write the model cache {self._root}"):
             self._partial.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._clean(claim)
+            self._clean(claim.key)
             if (self._models / claim.key).exists():  # damaged, or it would not have been claimed
                 self._throw_away(claim.key)
             partial = self._partial / f"{claim.key}-{secrets.token_hex(8)}"
             (partial / "files").mkdir(parents=True, mode=0o700)
         return partial / "files"
 
-    def _clean(self, claim: Claim) -> None:
+    def clean(self) -> int:
+        """Remove what is left of downloads that ended early; return how many there were.
+
+        Raises OSError when the directory cannot be written.
+        """
+        return self._clean(None) if self._partial.exists() else 0
+
+    def _clean(self, mine: str | None) -> int:
+        removed = 0
         for leftover in list(self._partial.iterdir()):
             key = leftover.name.partition("-")[0]
-            lock = None if key == claim.key else try_lock(self._lock_path(key))
-            if key == claim.key or lock is not None:
+            lock = None if key == mine else try_lock(self._lock_path(key))
+            if key == mine or lock is not None:
                 shutil.rmtree(leftover, ignore_errors=True)
+                removed += 1
             if lock is not None:
                 lock.release()
+        return removed
 
     def _throw_away(self, key: str) -> None:
         self._partial.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -227,28 +191,53 @@ class CacheDirectory:
                     turn.release()
 
     def _evict(self, max_bytes: int, keep: str) -> None:
-        found = sorted(self._sizes(), key=lambda item: item[1])
-        total = sum(size for _, _, size in found)
-        for key, _, size in found:
+        found = sorted(self.contents(), key=lambda item: item.used)
+        total = sum(item.size for item in found)
+        for item in found:
             if total <= max_bytes:
                 return
-            lock = None if key == keep else try_lock(self._lock_path(key))
-            if lock is None:
-                continue
-            try:
-                with suppress(OSError):
-                    self._throw_away(key)
-                    total -= size
-            finally:
-                lock.release()
-
-    def _sizes(self) -> Iterator[tuple[str, float, int]]:
-        for entry in self._models.iterdir():
-            manifest = self._manifest(entry.name)
             with suppress(OSError):
-                used = (entry / _MANIFEST).stat().st_mtime if manifest else 0.0
-                size = sum(item["size"] for item in manifest["files"]) if manifest else 0
-                yield entry.name, used, size
+                if item.key != keep and self.remove(item.key):
+                    total -= item.size
+
+    def remove(self, key: str) -> bool:
+        """Remove a model, whole or damaged; False when it stays because it is in use, or being downloaded.
+
+        Raises OSError when the directory cannot be written.
+        """
+        lock = try_lock(self._lock_path(key))
+        if lock is None:
+            return False
+        try:
+            self._throw_away(key)
+        finally:
+            lock.release()
+        return True
+
+    def is_in_use(self, key: str) -> bool:
+        """Return whether somebody holds a lease on a model, or downloads it; False where that cannot be asked."""
+        try:
+            lock = try_lock(self._lock_path(key))
+        except OSError:
+            return False
+        if lock is not None:
+            lock.release()
+        return lock is None
+
+    def contents(self) -> Iterator[Kept]:
+        """Yield what lies in the cache; a manifest that cannot be read has no size, and was never used.
+
+        Raises OSError when there is a directory that cannot be listed.
+        """
+        for entry in self._models.iterdir() if self._models.exists() else ():
+            manifest = self._manifest(entry.name) or {}
+            about = {name: str(manifest.get(name, "")) for name in ("uri", "location", "server")}
+            try:
+                sizes = [int(item["size"]) for item in manifest["files"]]
+                used = (entry / _MANIFEST).stat().st_mtime
+            except (OSError, KeyError, TypeError, ValueError):
+                sizes, used = [], 0.0
+            yield Kept(entry.name, sum(sizes), len(sizes), used, self._is_complete(entry.name, digests=False), **about)
 
 
 def _walk(directory: Path) -> Iterator[Path]:

@@ -174,3 +174,43 @@ def test_without_a_home_directory_the_cache_must_be_named(clean_environ: None) -
     os.environ["HOME"] = "nowhere"
     with pytest.raises(ConfigurationError, match="MLFLOW_UTILITIES_CACHE_DIR"):
         default_cache_dir({}, "linux")
+
+
+def test_the_contents_say_what_is_kept_and_what_of_it_is_in_use(cache: CacheDirectory, tmp_path: Path) -> None:
+    """Also what is damaged is listed, so that it can be removed."""
+    put(cache)
+    (tmp_path / "models" / OTHER).mkdir()
+    (tmp_path / "models" / OTHER / "manifest.json").write_text('{"format": 1, "files": [{}]}')
+    lease = leased(cache)
+
+    kept = {item.key: item for item in cache.contents()}
+
+    assert (kept[KEY].size, kept[KEY].files, kept[KEY].complete, kept[KEY].uri) == (13, 2, True, ABOUT["uri"])
+    assert (kept[OTHER].size, kept[OTHER].used, kept[OTHER].complete) == (0, 0.0, False)
+    assert cache.is_in_use(KEY)
+    assert not cache.is_in_use(OTHER)
+    lease.release()
+    assert not cache.is_in_use(KEY)
+
+
+def test_a_model_in_use_is_not_removed(cache: CacheDirectory, tmp_path: Path) -> None:
+    """It is once its lease is released."""
+    put(cache)
+    lease = leased(cache)
+    assert not cache.remove(KEY)
+    assert cache.is_intact(KEY)
+    lease.release()
+    assert cache.remove(KEY)
+    assert list(cache.contents()) == []
+    assert list((tmp_path / "partial").iterdir()) == []
+
+
+def test_cleaning_leaves_downloads_under_way(cache: CacheDirectory, tmp_path: Path) -> None:
+    """What a process left that died goes."""
+    assert cache.clean() == 0
+    with claimed(cache) as claim:
+        cache.begin(claim)
+        (tmp_path / "partial" / f"{OTHER}-1").mkdir()
+        assert cache.clean() == 1
+        assert len(list((tmp_path / "partial").iterdir())) == 1
+    assert cache.clean() == 1
