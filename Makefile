@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: help demo test test-fast test-2x test-postgres lint types imports docs format bench bench-serving clean
+.PHONY: help demo test test-fast contract test-2x test-postgres lint types imports docs format bench bench-serving clean
 
 help:
 	@grep -hE '^## ' $(MAKEFILE_LIST) | sed 's/^## //'
@@ -39,6 +39,10 @@ test: $(READY)
 ## make test-fast the tests that need no server
 test-fast: $(READY)
 	$(BIN)/python -m pytest tests/unit tests/exchanges tests/adversity tests/explorer
+
+## make contract  the contract alone, on a real server and on the one in memory
+contract: $(READY)
+	$(BIN)/python -m pytest tests/contract
 
 ## make test-2x   the contract on the last MLflow 2.x, from an environment of its own
 test-2x: $(READY) $(READY_2X)

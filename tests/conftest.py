@@ -1,4 +1,4 @@
-"""Fixtures of every test: both event loops, a clean environment, a real MLflow server."""
+"""Fixtures of every test: both event loops, a clean environment, a real MLflow server and the one in memory."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import pytest
 from hypothesis import settings
 
 from local_server import run_server
+from support.in_memory_server import run_in_memory_server
 from support.postgres import run_postgres
 
 if TYPE_CHECKING:
@@ -49,8 +50,30 @@ def clean_environ(model_cache: Path) -> Iterator[None]:
     os.environ.update(before)
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the contract on a real server and on the one in memory, with the same names of tests.
+
+    TEST_SERVER=mlflow or TEST_SERVER=in-memory picks one; what describes a real server picks that.
+    """
+    if "server_uri" not in metafunc.fixturenames or "contract" not in metafunc.definition.path.parts:
+        return
+    described = any(os.environ.get(name) for name in ("TEST_SERVER_URI", "TEST_SERVER_PYTHON", "TEST_STORE"))
+    chosen = os.environ.get("TEST_SERVER") or ("mlflow" if described else "mlflow,in-memory")
+    metafunc.parametrize("server_uri", chosen.split(","), indirect=True, scope="session")
+
+
 @pytest.fixture(scope="session")
-def server_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def server_uri(request: pytest.FixtureRequest) -> str:
+    """Give the address of a real MLflow server, in the contract also of the one in memory."""
+    uri: str = request.getfixturevalue(_SERVERS[getattr(request, "param", "mlflow")])
+    return uri
+
+
+_SERVERS = {"mlflow": "real_server_uri", "in-memory": "in_memory_server_uri"}
+
+
+@pytest.fixture(scope="session")
+def real_server_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Give the address of a real MLflow server: SQLite or PostgreSQL, artifacts through its proxy.
 
     TEST_SERVER_URI names one that runs already, which spares its start while tests are being written.
@@ -62,6 +85,13 @@ def server_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with contextlib.ExitStack() as stack:
         store = stack.enter_context(run_postgres()) if os.environ.get("TEST_STORE") == "postgresql" else None
         yield stack.enter_context(run_server(folder, python=os.environ.get("TEST_SERVER_PYTHON"), store=store))
+
+
+@pytest.fixture(scope="session")
+def in_memory_server_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Give the address of an in-memory MLflow in a process of its own."""
+    with run_in_memory_server(tmp_path_factory.mktemp("in-memory-mlflow")) as uri:
+        yield uri
 
 
 @pytest.fixture(params=["httpx", "httpx2"])

@@ -1,1 +1,48 @@
-"""An in-memory MLflow, builders, assertions, faults and a clock for the tests of services."""
+"""An in-memory MLflow, builders, assertions, faults and clocks for the tests of services.
+
+Nothing here needs mlflow, and nothing is imported before it is used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mlflow_utilities.testing.clock import FakeClock, SteppedClock
+    from mlflow_utilities.testing.faults import Fault, ScriptedFault
+    from mlflow_utilities.testing.in_memory.refusals import UnsupportedByInMemoryMlflow
+    from mlflow_utilities.testing.recording import RecordedRequest
+    from mlflow_utilities.testing.server import InMemoryMlflow
+
+_MODULES = {
+    "FakeClock": "clock",
+    "Fault": "faults",
+    "InMemoryMlflow": "server",
+    "RecordedRequest": "recording",
+    "ScriptedFault": "faults",
+    "SteppedClock": "clock",
+    "UnsupportedByInMemoryMlflow": "in_memory.refusals",
+}
+
+__all__ = [
+    "FakeClock",
+    "Fault",
+    "InMemoryMlflow",
+    "RecordedRequest",
+    "ScriptedFault",
+    "SteppedClock",
+    "UnsupportedByInMemoryMlflow",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"{__name__}.{_MODULES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
