@@ -164,6 +164,28 @@ async def test_a_cold_start_with_a_generation_that_cannot_be_loaded_serves_the_f
             assert set(status.fractions) == {b}
 
 
+async def test_a_revocation_without_a_successor_outlasts_the_service(
+    client: AsyncMlflowClient, operator: AsyncMlflowClient, server: Server, project: ServedProject, tmp_path: Path
+) -> None:
+    """A service that starts from its file while MLflow is down leaves out a run whose revocation it saw before."""
+    a, b = project.runs["a"], project.runs["b"]
+    await mlflow_api.update_active_runs({a: 0.5, b: 0.5}, "1.0.0", project.experiment_id, client=operator)
+    broken = await save_object(operator, project.experiment_id, project.name, Unloadable())
+    async with serving(client, project, tmp_path) as active:
+        await active.refresh()
+        await mlflow_api.update_active_runs({broken: 0.5, b: 0.5}, "1.0.0", project.experiment_id, client=operator)
+        await mlflow_api.revoke_run(a, why="it leaks", client=operator)
+        with pytest.raises(MlflowUtilitiesError, match="cannot be loaded"):
+            await active.refresh()
+    server.mode = "down"
+    async with serving(client, project, tmp_path) as active:
+        await becomes(active, lambda: active.status().source is Source.FILE)
+
+        assert (active.status().generation, set(active.status().fractions)) == (2, {b})
+        with pytest.raises(NoActiveModelError, match="revoked"):
+            [active.choose(str(number)) for number in range(50)]
+
+
 async def test_the_file_serves_although_a_run_of_it_was_revoked_and_is_gone(
     client: AsyncMlflowClient, operator: AsyncMlflowClient, project: ServedProject, tmp_path: Path
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import anyio
 
@@ -13,6 +13,7 @@ from mlflow_utilities.errors import MlflowUtilitiesError
 from mlflow_utilities.rollout.document import Document, LiveEntry
 from mlflow_utilities.rollout.facts import RunFacts
 from mlflow_utilities.serving.facts import KnownRuns, UnusableRunsError, model_uri_of, served_model
+from mlflow_utilities.serving.offers import Kept, Offer
 from mlflow_utilities.serving.options import Following
 from mlflow_utilities.serving.precedence import why_behind
 from mlflow_utilities.serving.resident import Resident
@@ -22,29 +23,9 @@ from mlflow_utilities.serving.selection import Selection, select
 from mlflow_utilities.serving.served_model import ServedModel
 from mlflow_utilities.serving.values import Source
 
-__all__ = ["Adopter", "Offer"]
+__all__ = ["Adopter"]
 
 _log = logging.getLogger("mlflow_utilities.serving")
-
-
-@dataclass(frozen=True, slots=True)
-class Offer:
-    """A generation that could be served, where it is from, and what is known of its runs."""
-
-    document: Document
-    source: Source
-    experiment_id: str
-    submodel_name: str
-    facts: Mapping[str, RunFacts] = field(default_factory=dict[str, RunFacts])
-    locations: Mapping[str, str] = field(default_factory=dict[str, str])
-
-
-@dataclass(frozen=True, slots=True)
-class Kept:
-    """The generation before, and until when (monotonic seconds) it is kept for a rollback."""
-
-    snapshot: Snapshot
-    until: float
 
 
 class Adopter:
@@ -109,9 +90,8 @@ class Adopter:
             if not behind:
                 await self._add_canaries(offer, selection)
             return False
-        if offer.source is Source.SERVER:
-            self._revoked = selection.revoked
-        self._stop_revoked()
+        self._revoked = selection.revoked if offer.source is Source.SERVER else self._revoked | offer.revoked
+        await self._stop_revoked()
         if not (self.pending or "").startswith(failed):
             self.pending = f"generation {selection.generation} is being loaded"
         try:
@@ -146,13 +126,15 @@ class Adopter:
             document = self.offer.document
             await self._switch(self.offer, select(document, self._following.versions, self._following.canary_versions))
 
-    def _stop_revoked(self) -> None:
+    async def _stop_revoked(self) -> None:
         kept, current = self._previous, self.current
         if kept is not None:
             self._previous = replace(kept, snapshot=kept.snapshot.without_runs(self._revoked))
             self._keep()
         if current is not None and self._revoked.intersection(_runs(current)):
             self._set(current.without_runs(self._revoked))
+            if self.offer is not None:  # a service that starts anew before its successor could be loaded leaves it out
+                await self._adopted(replace(self.offer, revoked=self._revoked))
 
     async def _switch(self, offer: Offer, selection: Selection) -> None:
         actives = [entry for entry in selection.actives if entry.run not in self._revoked]
@@ -221,7 +203,8 @@ class Adopter:
             without=self._revoked.intersection(selection.runs),
         )
         self.locations = {run: resident.location for run, resident in seated.items()}
-        self.offer = replace(offer, facts={run: facts[run] for run in seated}, locations=self.locations)
+        seen = {run: facts[run] for run in seated}
+        self.offer = replace(offer, facts=seen, locations=self.locations, revoked=self._revoked)
         if before is not None and before.generation != snapshot.generation and before.models:
             self._previous = Kept(before, self._client.clock.monotonic() + self._window)
         self.pending = None

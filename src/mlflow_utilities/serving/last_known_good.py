@@ -51,7 +51,10 @@ class StoredModel:
 
 @dataclass(frozen=True, slots=True)
 class LastKnownGood:
-    """What a service served: a generation and its models. `adopted_at` is in ms since 1970, UTC."""
+    """What a service served: a generation and its models. `adopted_at` is in ms since 1970, UTC.
+
+    `revoked` are the ids of runs that must not answer, whether this generation or a later one revoked them.
+    """
 
     identity: Identity
     experiment_id: str
@@ -59,6 +62,7 @@ class LastKnownGood:
     document: Document
     models: tuple[StoredModel, ...]
     adopted_at: int
+    revoked: tuple[str, ...] = ()
 
 
 def path_of(directory: Path, identity: Identity) -> Path:
@@ -119,6 +123,7 @@ def as_document(lkg: LastKnownGood) -> dict[str, Any]:
             {"run": model.raw, "model_uri": model.model_uri, "location": model.location} for model in lkg.models
         ],
         "adopted_at": lkg.adopted_at,
+        "revoked": list(lkg.revoked),
     }
     return {**content, "sha256": _digest(content)}
 
@@ -165,6 +170,7 @@ def _parsed(value: object) -> LastKnownGood:
         document=_document(_take(content, "document", str), _take(content, "generation", int)),
         models=tuple(_model(item) for item in cast("list[object]", _take(content, "models", list))),
         adopted_at=_take(content, "adopted_at", int),
+        revoked=_revoked(content.get("revoked", [])),
     )
     _check_models(found)
     return found
@@ -197,6 +203,14 @@ def _document(value: str, generation: int) -> Document:
     if not isinstance(decoded, Document) or generation < 0:
         raise ArtifactError(f"its ledger document cannot be used: {getattr(decoded, 'reason', 'it is none')}")
     return decoded if generation else replace(decoded, generation=0)
+
+
+def _revoked(value: object) -> tuple[str, ...]:
+    found = cast("list[object]", value) if isinstance(value, list) else [None]
+    runs = tuple(run for run in found if isinstance(run, str))
+    if len(runs) != len(found):
+        raise ArtifactError("revoked is not a list of run ids")
+    return runs
 
 
 def _model(value: object) -> StoredModel:

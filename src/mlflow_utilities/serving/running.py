@@ -15,9 +15,10 @@ from mlflow_utilities.client import AsyncMlflowClient
 from mlflow_utilities.errors import InvalidInputError
 from mlflow_utilities.models.cache import default_cache_dir
 from mlflow_utilities.rollout.slots import TOTAL
-from mlflow_utilities.serving.adopting import Adopter, Offer
+from mlflow_utilities.serving.adopting import Adopter
 from mlflow_utilities.serving.dispatch import Dispatcher
 from mlflow_utilities.serving.mirroring import Mirror
+from mlflow_utilities.serving.offers import Offer
 from mlflow_utilities.serving.options import CanaryOptions, Following, LoadingOptions, check_callable, check_kind
 from mlflow_utilities.serving.predicting import Predictor, check_predicts
 from mlflow_utilities.serving.residents import Residents
@@ -153,7 +154,7 @@ async def enter(
 
     async def adopted(offer: Offer) -> None:
         hooks.telemetry.adopted(offer.document.generation)
-        if offer.source is Source.SERVER:
+        if offer.source is Source.SERVER or offer.revoked:
             await storage.write(offer)
 
     def published(snapshot: Snapshot) -> None:

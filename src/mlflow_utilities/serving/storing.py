@@ -14,9 +14,9 @@ from mlflow_utilities.errors import ArtifactError
 from mlflow_utilities.models.threads import in_file_thread
 from mlflow_utilities.rollout.facts import read_facts
 from mlflow_utilities.serving import last_known_good
-from mlflow_utilities.serving.adopting import Offer
 from mlflow_utilities.serving.facts import model_uri_of
 from mlflow_utilities.serving.last_known_good import Identity, LastKnownGood, StoredModel
+from mlflow_utilities.serving.offers import Offer
 from mlflow_utilities.serving.options import Following
 from mlflow_utilities.serving.values import Source
 
@@ -100,6 +100,7 @@ class Storage:
                 for run, facts in offer.facts.items()
             ),
             adopted_at=self._clock.now_ms(),
+            revoked=tuple(sorted(offer.revoked)),
         )
 
 
@@ -109,4 +110,5 @@ def offer_of(found: LastKnownGood, source: Source) -> Offer:
     locations = {
         read_facts(stored.raw).run_id: stored.location for stored in found.models if stored.location is not None
     }
-    return Offer(found.document, source, found.experiment_id, found.submodel_name, facts, locations)
+    revoked = frozenset(found.revoked)
+    return Offer(found.document, source, found.experiment_id, found.submodel_name, facts, locations, revoked)

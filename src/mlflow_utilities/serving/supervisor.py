@@ -15,9 +15,10 @@ from mlflow_utilities.rollout.document import Document
 from mlflow_utilities.rollout.experiments import find_ledger
 from mlflow_utilities.rollout.facts import RunFacts
 from mlflow_utilities.rollout.reader import Ledger
-from mlflow_utilities.serving.adopting import Adopter, Offer
+from mlflow_utilities.serving.adopting import Adopter
 from mlflow_utilities.serving.feed import Feed, feed_of, locate
 from mlflow_utilities.serving.legacy import legacy_document
+from mlflow_utilities.serving.offers import Offer
 from mlflow_utilities.serving.options import Following
 from mlflow_utilities.serving.precedence import why_behind
 from mlflow_utilities.serving.reports import describe

@@ -98,6 +98,15 @@ def test_every_document_comes_back(found: Document, legacy: bool) -> None:
     assert parse(json.loads(json.dumps(as_document(kept), indent=1))) == kept
 
 
+def test_revoked_runs_come_back_and_older_files_have_none(path: Path) -> None:
+    """A file of a release that did not remember them is read, too."""
+    write(path, content(revoked=(RUN,)))
+    older = sealed({name: value for name, value in as_document(content()).items() if name != "revoked"})
+
+    assert read(path, IDENTITY).revoked == (RUN,)
+    assert parse(older) == content()
+
+
 def test_numbers_that_json_does_not_have_come_back(path: Path) -> None:
     """A metric that is not a number, however the server spelt it, does not keep the file from being written."""
     models = (stored(RUN, metrics={"loss": float("nan"), "gain": float("inf")}),)
@@ -243,6 +252,8 @@ DAMAGE: dict[str, Any] = {
     "a model is a text": {"models": ["model"]},
     "a model has no URI": {"models": [{"run": VALID["models"][0]["run"], "location": None}]},
     "a location is a number": {"models": [{**VALID["models"][0], "location": 1}]},
+    "the revoked runs are a text": {"revoked": RUN},
+    "a revoked run is a number": {"revoked": [RUN, 7]},
     "a run is empty": {"models": [{**VALID["models"][0], "run": {}}]},
     "a run's data are a text": {"models": [{**VALID["models"][0], "run": {**VALID["models"][0]["run"], "data": "x"}}]},
     "a model is there twice": {"models": [VALID["models"][0]] * 2},
