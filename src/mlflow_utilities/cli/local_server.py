@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from pathlib import Path
 
 from mlflow_utilities.errors import MlflowConnectionError
@@ -32,7 +32,7 @@ def free_port() -> int:
 @contextlib.contextmanager
 def run_server(
     folder: Path, *, python: str | None = None, store: str | None = None, workers: int = 2, port: int | None = None
-) -> Iterator[str]:
+) -> Generator[str]:
     """Run `mlflow server` in `folder` until the block ends, and give its address.
 
     Args:
@@ -64,7 +64,7 @@ def run_server(
 @contextlib.contextmanager
 def run_process(
     command: Sequence[str], url: str, folder: Path, environ: Mapping[str, str], *, statuses: Sequence[int] = (200,)
-) -> Iterator[subprocess.Popen[bytes]]:
+) -> Generator[subprocess.Popen[bytes]]:
     """Run a server in `folder`, once `url` answers with one of the statuses, until the block ends.
 
     Its output goes to `server.log` there. A signal for this process, as Ctrl-C sends it, does not reach the server.

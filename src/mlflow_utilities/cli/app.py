@@ -1,0 +1,145 @@
+"""The group of commands: each is imported when it is used, so that the others cost nothing."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Any, cast
+
+import click
+
+from mlflow_utilities._version import __version__
+from mlflow_utilities.cli.exits import Exit, exit_of
+from mlflow_utilities.cli.options import common_of, common_options
+from mlflow_utilities.cli.printing import say
+from mlflow_utilities.errors import MlflowApiError, MlflowUtilitiesError
+
+__all__ = ["COMMANDS", "PROGRAM", "app", "run"]
+
+PROGRAM = "mlflow-utilities"
+# Name of each command: its module below mlflow_utilities.cli.commands, which has it as `command`, and what it does in
+# the words of that command's own help, so that the list of commands imports none of them.
+COMMANDS: dict[str, tuple[str, str]] = {
+    "runs": ("runs", "List the runs of a submodel with their versions and statuses."),
+    "models": ("models", "List the models of a submodel: runs, and where to load them from."),
+    "show": ("show", "Show one run: version, status, share, metadata, metrics, files."),
+    "enable": ("enable", "Make a run the only Active one of its version."),
+    "disable": ("disable", "Take a run out of use."),
+    "canary": ("canary", "Let a run get copies of requests; its answers are not used."),
+    "split": ("split", "Say which runs are Active, with which shares of the requests."),
+    "history": ("history", "Show every change of a rollout: who, when, why."),
+    "rollback": ("rollback", "Bring back an earlier generation of a rollout."),
+    "revoke": ("revoke", "Stop a run now and for good."),
+    "watch": ("watch", "Follow a rollout live, as a service sees it."),
+    "cache": ("cache", "Show and clean the cache of downloaded models."),
+    "doctor": ("doctor", "Check the connection to the server, and say what to do."),
+    "demo": ("demo", "Play a whole rollout on a server, with models made for it."),
+    "completion": ("completion", "Print the script that completes this command in a shell."),
+}
+
+
+class Commands(click.Group):
+    """A group that knows its commands' names without importing them."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names, in the order in which a rollout needs them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command, imported now, or None."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"mlflow_utilities.cli.commands.{COMMANDS[cmd_name][0]}")
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands from the table."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name=PROGRAM)
+@common_options
+def app() -> None:
+    """Semantic versions and rollouts of models on an MLflow server.
+
+    The options work after the command's name too. The documentation describes exit codes and JSON shapes.
+    """
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code; errors are told in a sentence and a hint.
+
+    Args:
+        arguments: what follows the program's name; the process's own if None.
+
+    """
+    common = common_of(os.environ)
+    try:
+        result: Any = app.main(
+            None if arguments is None else list(arguments), prog_name=PROGRAM, standalone_mode=False, obj=common
+        )
+        sys.stdout.flush()
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except click.exceptions.NoArgsIsHelpError as error:
+        error.show()
+        return Exit.USAGE
+    except click.ClickException as error:
+        return _misused(error)
+    except (KeyboardInterrupt, click.Abort):
+        say("interrupted")
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        return _closed()
+    except Exception as error:
+        return _failed(error, debug=common.debug)
+    return result if isinstance(result, int) else Exit.DONE
+
+
+def _closed() -> int:
+    """Leave nothing to flush to a reader that is gone."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return Exit.CLOSED
+
+
+def _misused(error: click.ClickException) -> int:
+    context = error.ctx if isinstance(error, click.UsageError) else None
+    say(f"error: {error.format_message()}")
+    if context is not None:
+        say(f"hint: {context.command_path} --help shows how it is used")
+    return Exit.USAGE
+
+
+def _only(error: Exception) -> Exception:
+    """Return the one error that a group was made of, else the error itself."""
+    inner = cast("tuple[Exception, ...]", getattr(error, "exceptions", ()))
+    return _only(inner[0]) if isinstance(error, ExceptionGroup) and len(inner) == 1 else error
+
+
+def _failed(error: Exception, *, debug: bool) -> int:
+    error = _only(error)
+    code = exit_of(error)
+    if debug:
+        traceback.print_exception(error)
+    if isinstance(error, MlflowUtilitiesError):
+        message, hint = _sentence(error), error.hint
+    else:
+        message = f"this is a bug of {PROGRAM}: {type(error).__name__}: {error}"
+        hint = None if debug else "the same command with --debug shows the traceback to report"
+    say(f"error: {message}")
+    if hint:
+        say(f"hint: {hint}")
+    return code
+
+
+def _sentence(error: MlflowUtilitiesError) -> str:
+    where = f"{error.method} {error.path}: {error.status}: " if isinstance(error, MlflowApiError) else ""
+    return where + " ".join(error.message.split())

@@ -1,0 +1,27 @@
+"""Asking before a change in production."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from mlflow_utilities.cli.exits import NotConfirmedError
+
+__all__ = ["confirm"]
+
+
+def confirm(question: str) -> None:
+    """Ask on the terminal; only a yes comes back.
+
+    Raises:
+        NotConfirmedError: the answer is no, or there is no terminal to ask on.
+
+    """
+    if not sys.stdin.isatty():
+        raise NotConfirmedError(
+            "this changes production, and there is no terminal to confirm it on; nothing was written",
+            hint="look at it with --dry-run, then give --yes",
+        )
+    if not click.confirm(question, err=True):
+        raise NotConfirmedError("not confirmed; nothing was written")
