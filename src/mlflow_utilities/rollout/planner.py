@@ -175,12 +175,14 @@ def _activate(state: State, run_id: str, fraction: float | None) -> Change:
 
 def _misfit(run_id: str, key: str, fraction: float | None, others: int) -> InvalidInputError:
     if fraction is None:
-        reason = f"{others} runs of version {key} are Active, and no share is given for it"
+        runs, are = ("1 run", "is") if others == 1 else (f"{others} runs", "are")
+        reason = f"{runs} of version {key} {are} Active, and no share is given for it"
         hint = "give new_test_fraction, or use enable_run or update_active_runs"
     elif fraction == 0:
         reason, hint = "an Active run has a share", "use disable_run, or a share above 0"
     elif others:
-        reason = f"the share {fraction!r} leaves nothing for {others} other Active runs of version {key}"
+        runs = "1 other Active run" if others == 1 else f"{others} other Active runs"
+        reason = f"the share {fraction!r} leaves nothing for {runs} of version {key}"
         hint = "use enable_run to make it the only one"
     else:
         reason = f"it would be the only Active run of version {key}, with the share {fraction!r} instead of 1.0"

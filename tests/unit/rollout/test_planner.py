@@ -134,7 +134,7 @@ def test_the_effect_of_a_verb(plan: Plan, live: dict[str, str], off: dict[str, M
 REFUSED: list[tuple[str, Plan, str]] = [
     ("Active with 0.0", change("a", Active, 0.0), "an Active run has a share"),
     ("Active without a share beside others", change("d", Active, None), "2 runs of version 1.0.0 are Active"),
-    ("everything beside others", change("a", None, 1.0), "leaves nothing for 1 other Active runs"),
+    ("everything beside others", change("a", None, 1.0), "leaves nothing for 1 other Active run of"),
     ("part of nothing", change("x", None, 0.5), "the only Active run of version 2.0.0, with the share 0.5"),
     ("share of a New run", change("d", None, 0.5), "would be New with the share 0.5"),
     ("share of a Disabled run", change("e", None, 0.5), "would be Disabled with the share 0.5"),
