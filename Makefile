@@ -10,7 +10,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: help demo test test-fast contract test-2x test-postgres lint types imports docs format bench bench-serving clean
+.PHONY: help demo test test-fast contract test-2x test-postgres lint types imports docs docs-look format bench bench-serving clean
 
 help:
 	@grep -hE '^## ' $(MAKEFILE_LIST) | sed 's/^## //'
@@ -69,9 +69,17 @@ format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-## make docs      build the documentation, strictly
+## make docs      build the documentation with MkDocs and with Zensical, strictly, into site/, and check its links
 docs: $(READY)
-	$(BIN)/mkdocs build --strict
+	$(BIN)/python -m tools.draw_pictures --check
+	rm -rf site build/site-of-mkdocs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --site-dir build/site-of-mkdocs
+	$(BIN)/zensical build --strict --clean
+	$(BIN)/python -m tools.check_links site build/site-of-mkdocs
+
+## make docs-look  the same, and look at every page in a real Chromium at desktop and phone width
+docs-look: docs
+	$(BIN)/python -m tools.look_at_site
 
 ## make bench     measure this SDK beside raw httpx and MlflowClient; writes benchmarks/results/latest.json and README
 bench: $(READY)
@@ -84,6 +92,6 @@ bench-serving: $(READY)
 
 ## make clean     remove what the other targets made
 clean:
-	rm -rf $(VENV) $(VENV_2X) site .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV_2X) site build .cache .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 COVERAGE_FLOOR := 95
