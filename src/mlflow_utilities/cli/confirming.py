@@ -11,8 +11,8 @@ from mlflow_utilities.cli.exits import NotConfirmedError
 __all__ = ["confirm"]
 
 
-def confirm(question: str) -> None:
-    """Ask on the terminal; only a yes comes back.
+def confirm(question: str, about: str = "this changes production") -> None:
+    """Ask on the terminal; only a yes comes back. `about` says what is to be confirmed where nobody can be asked.
 
     Raises:
         NotConfirmedError: the answer is no, or there is no terminal to ask on.
@@ -20,7 +20,7 @@ def confirm(question: str) -> None:
     """
     if not sys.stdin.isatty():
         raise NotConfirmedError(
-            "this changes production, and there is no terminal to confirm it on; nothing was written",
+            f"{about}, and there is no terminal to confirm it on; nothing was written",
             hint="look at it with --dry-run, then give --yes",
         )
     if not click.confirm(question, err=True):
