@@ -20,7 +20,7 @@ from mlflow_utilities.rollout.facts import ACTIVE_STATE, GENERATION_TAG, RESERVE
 from mlflow_utilities.rollout.status import ModelStatus
 from mlflow_utilities.rollout.version import VersionLike, shown
 
-__all__ = ["save_model"]
+__all__ = ["registered_name", "save_model"]
 
 _PROJECTED = (ACTIVE_STATE, TEST_FRACTION, GENERATION_TAG)
 _NOT_IN_NAMES = re.compile(r"[/:]")
@@ -56,7 +56,7 @@ async def save_model(
     metrics, tags = _mutable(mutable_metadata)
     options = check_metadata(flavor_options, "flavor_options")
     if experiment_name is not None:
-        _registered_name(experiment_name, submodel_name or experiment_name)
+        registered_name(experiment_name, submodel_name or experiment_name)
     await in_model_thread(lambda: check_options(resolve_flavor(model, mlflow_subpackage), options))
     async with opened(client) as using:
         experiment = await resolve_or_create(using, experiment_id, experiment_name)
@@ -65,7 +65,7 @@ async def save_model(
             using,
             model,
             experiment_id=experiment.experiment_id,
-            registered_model_name=_registered_name(experiment.name, submodel),
+            registered_model_name=registered_name(experiment.name, submodel),
             mlflow_subpackage=mlflow_subpackage,
             flavor_options=options,
             run_name=f"{submodel[:200]} {version}",
@@ -84,7 +84,7 @@ async def save_model(
     )
 
 
-def _registered_name(experiment: str, submodel: str) -> str:
+def registered_name(experiment: str, submodel: str) -> str:
     """Return the registered model of a submodel; its names may not have slashes and colons."""
     name = experiment if submodel == experiment else f"{experiment}.{submodel}"
     if len(name) > _LONGEST_NAME:

@@ -9,10 +9,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from mlflow_utilities.testing.assertions import (
+        assert_model_registered,
+        assert_requested,
+        assert_requests,
+        assert_run_logged,
+        assert_status,
+        assert_status_changed_to,
+        assert_test_fractions,
+    )
     from mlflow_utilities.testing.clock import FakeClock, SteppedClock
     from mlflow_utilities.testing.faults import Fault, ScriptedFault
     from mlflow_utilities.testing.in_memory.refusals import UnsupportedByInMemoryMlflow
     from mlflow_utilities.testing.recording import RecordedRequest
+    from mlflow_utilities.testing.rollouts import RolloutRun, RolloutTestData
     from mlflow_utilities.testing.server import InMemoryMlflow
 
 _MODULES = {
@@ -20,9 +30,18 @@ _MODULES = {
     "Fault": "faults",
     "InMemoryMlflow": "server",
     "RecordedRequest": "recording",
+    "RolloutRun": "rollouts",
+    "RolloutTestData": "rollouts",
     "ScriptedFault": "faults",
     "SteppedClock": "clock",
     "UnsupportedByInMemoryMlflow": "in_memory.refusals",
+    "assert_model_registered": "assertions",
+    "assert_requested": "assertions",
+    "assert_requests": "assertions",
+    "assert_run_logged": "assertions",
+    "assert_status": "assertions",
+    "assert_status_changed_to": "assertions",
+    "assert_test_fractions": "assertions",
 }
 
 __all__ = [
@@ -30,9 +49,18 @@ __all__ = [
     "Fault",
     "InMemoryMlflow",
     "RecordedRequest",
+    "RolloutRun",
+    "RolloutTestData",
     "ScriptedFault",
     "SteppedClock",
     "UnsupportedByInMemoryMlflow",
+    "assert_model_registered",
+    "assert_requested",
+    "assert_requests",
+    "assert_run_logged",
+    "assert_status",
+    "assert_status_changed_to",
+    "assert_test_fractions",
 ]
 
 

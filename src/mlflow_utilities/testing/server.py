@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import uuid
 from typing import Any
 
 from mlflow_utilities._clock import Clock, SystemClock
@@ -17,8 +18,6 @@ from mlflow_utilities.testing.recording import RecordedRequest
 from mlflow_utilities.testing.transports import make_http_client, make_transport
 
 __all__ = ["InMemoryMlflow"]
-
-_URI = "http://mlflow.test"
 
 
 class InMemoryMlflow:
@@ -36,6 +35,8 @@ class InMemoryMlflow:
 
     def __init__(self, *, clock: Clock | None = None, seed: int = 0) -> None:
         self._clock: Clock = SystemClock() if clock is None else clock
+        # An address of its own: caches of models and rollouts tell servers apart by it.
+        self._tracking_uri = f"http://mlflow-{uuid.uuid4().hex[:12]}.test"
         self._lock = threading.RLock()
         self.state = State(now_ms=self._clock.now_ms, seed=seed)
         self.faults = Faults()
@@ -47,8 +48,8 @@ class InMemoryMlflow:
 
     @property
     def tracking_uri(self) -> str:
-        """The address that its clients are given; nothing listens there."""
-        return _URI
+        """The address that its clients are given, another for each server; nothing listens there."""
+        return self._tracking_uri
 
     @property
     def clock(self) -> Clock:
