@@ -16,6 +16,7 @@ from mlflow_utilities._version import __version__
 from mlflow_utilities.cli.exits import Exit, exit_of
 from mlflow_utilities.cli.options import common_of, common_options
 from mlflow_utilities.cli.printing import say
+from mlflow_utilities.cli.wording import as_commands
 from mlflow_utilities.errors import MlflowApiError, MlflowUtilitiesError
 
 __all__ = ["COMMANDS", "PROGRAM", "app", "run"]
@@ -121,7 +122,7 @@ def _misused(error: click.ClickException) -> int:
 def _only(error: Exception) -> Exception:
     """Return the one error that a group was made of, else the error itself."""
     inner = cast("tuple[Exception, ...]", getattr(error, "exceptions", ()))
-    return _only(inner[0]) if isinstance(error, ExceptionGroup) and len(inner) == 1 else error
+    return _only(inner[0]) if len(inner) == 1 else error
 
 
 def _failed(error: Exception, *, debug: bool) -> int:
@@ -130,10 +131,10 @@ def _failed(error: Exception, *, debug: bool) -> int:
     if debug:
         traceback.print_exception(error)
     if isinstance(error, MlflowUtilitiesError):
-        message, hint = _sentence(error), error.hint
+        message, hint = as_commands(_sentence(error)), as_commands(error.hint or "")
     else:
         message = f"this is a bug of {PROGRAM}: {type(error).__name__}: {error}"
-        hint = None if debug else "the same command with --debug shows the traceback to report"
+        hint = "" if debug else "the same command with --debug shows the traceback to report"
     say(f"error: {message}")
     if hint:
         say(f"hint: {hint}")

@@ -6,13 +6,14 @@ import functools
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, TypedDict, TypeVar
 
 import click
 
 __all__ = [
     "Common",
     "Named",
+    "Names",
     "Writing",
     "common_of",
     "common_options",
@@ -36,6 +37,14 @@ class Common:
     debug: bool = False
 
 
+class Names(TypedDict):
+    """Arguments of the verbs."""
+
+    experiment_id: str | None
+    experiment_name: str | None
+    submodel_name: str | None
+
+
 @dataclass(frozen=True, slots=True)
 class Named:
     """The submodel that a command is about; `given` tells options of the command from environment variables."""
@@ -46,13 +55,13 @@ class Named:
     given: bool = False
 
     @property
-    def names(self) -> dict[str, str | None]:
+    def names(self) -> Names:
         """The arguments by which the verbs name it."""
-        return {
-            "experiment_id": self.experiment_id,
-            "experiment_name": self.experiment_name,
-            "submodel_name": self.submodel_name,
-        }
+        return Names(
+            experiment_id=self.experiment_id,
+            experiment_name=self.experiment_name,
+            submodel_name=self.submodel_name,
+        )
 
     @property
     def known(self) -> bool:

@@ -1,0 +1,45 @@
+"""`enable`: make a run the only Active one of its version."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import click
+
+from mlflow_utilities.cli.arguments import run_argument
+from mlflow_utilities.cli.changing import Verb, change
+from mlflow_utilities.cli.options import (
+    Common,
+    Named,
+    Writing,
+    common_options,
+    experiment_options,
+    writing_options,
+)
+from mlflow_utilities.cli.targets import find_run
+
+if TYPE_CHECKING:
+    from mlflow_utilities.client import AsyncMlflowClient
+
+__all__ = ["command"]
+
+
+@click.command("enable")
+@run_argument
+@experiment_options
+@writing_options
+@common_options
+@click.pass_obj
+def command(common: Common, run: str, named: Named, writing: Writing) -> None:
+    """Make a run the only Active one of its version.
+
+    Runs that were Active become Disabled; canaries stay. A Disabled run comes back by this.
+    """
+
+    async def prepare(client: AsyncMlflowClient) -> Verb:
+        from mlflow_utilities.mlflow_api import enable_run
+
+        return partial(enable_run, await find_run(client, run, named))
+
+    change(common, writing, prepare)
