@@ -16,7 +16,7 @@ __all__ = ["Step", "picture", "story", "table"]
 
 RUNS = ("A", "B", "C")
 COLOURS = {"A": "#3949ab", "B": "#b45309", "C": "#0f766e"}
-WIDTH, LEFT, COLUMN, BAR = 400, 34, 52, 34
+WIDTH, LEFT, COLUMN, BAR = 400, 43, 51, 34
 TOP, PLOT = 22, 240
 LABELS = TOP + PLOT + 14
 BADGES = LABELS + 24

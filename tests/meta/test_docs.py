@@ -53,32 +53,11 @@ async def save(client: AsyncMlflowClient, experiment: str, version: str) -> Any:
 
 @pytest.fixture
 async def fresh(client: AsyncMlflowClient) -> Any:
-    """Delete the experiments of the examples, so that each run of a page starts anew."""
-
-    async def rename(name: str) -> None:
-        found = await client.get_experiment_by_name(name)
-        if found is not None:
-            await client.rename_experiment(found.experiment_id, f"{name}-{found.experiment_id}")
-
-    for name in ("breast-cancer", "fraud"):
-        await rename(name)
+    """Rename the experiment of the examples, so that each run of a page starts anew."""
+    found = await client.get_experiment_by_name("fraud")
+    if found is not None:
+        await client.rename_experiment(found.experiment_id, f"fraud-{found.experiment_id}")
     return client
-
-
-@pytest.mark.anyio
-async def test_the_tutorial_runs(fresh: AsyncMlflowClient, tmp_path: Path) -> None:
-    """Every step of the tutorial works against a real server, in order."""
-    names = {
-        "client": fresh,
-        "model": small_model(),
-        "data": [[3.0]],
-        "candidate": await save(fresh, "breast-cancer", "1.1.0"),
-        "challenger": await save(fresh, "breast-cancer", "1.0.0"),
-    }
-
-    await run_snippets(DOCS / "tutorial.md", names)
-
-    assert isinstance(names["client"], AsyncMlflowClient)
 
 
 @pytest.mark.anyio
@@ -128,16 +107,18 @@ async def test_the_porting_page_runs(fresh: AsyncMlflowClient, unique_name: str)
         await run_source(source, page, {"client": fresh, "experiment_id": experiment})
 
 
-@pytest.mark.parametrize("page", [README, DOCS / "index.md"], ids=["README", "index"])
-def test_the_front_pages_run(page: Path, server_uri: str, fraud_experiment: None) -> None:
-    """The examples of README and of the front page run as programs, the address aside."""
+@pytest.mark.parametrize(
+    "page", [README, DOCS / "index.md", DOCS / "how-to" / "synchronous-code.md"], ids=lambda page: page.stem
+)
+def test_pages_of_whole_programs_run(page: Path, server_uri: str, fraud_experiment: None) -> None:
+    """The examples of README, of the front page and of synchronous code run as programs, the address aside."""
     for source in snippets(page):
         exec(compile(source.replace("http://127.0.0.1:5000", server_uri), str(page), "exec"), {})
 
 
 @pytest.fixture
 def fraud_experiment(server_uri: str) -> None:
-    """Make the experiment that the front pages name."""
+    """Make the experiment that the programs name."""
     import anyio
 
     async def make() -> None:
