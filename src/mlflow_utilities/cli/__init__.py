@@ -18,6 +18,10 @@ def main() -> None:
             file=sys.stderr,
         )
         raise SystemExit(2)
-    from mlflow_utilities.cli.app import run
+    try:
+        from mlflow_utilities.cli.app import run
 
-    raise SystemExit(run())
+        code = run()
+    except KeyboardInterrupt:
+        code = 130
+    raise SystemExit(code)

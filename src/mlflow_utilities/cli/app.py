@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import click
+from click.shell_completion import shell_complete
 
 from mlflow_utilities._version import __version__
 from mlflow_utilities.cli.exits import Exit, exit_of
@@ -19,9 +20,10 @@ from mlflow_utilities.cli.printing import say
 from mlflow_utilities.cli.wording import as_commands
 from mlflow_utilities.errors import MlflowApiError, MlflowUtilitiesError
 
-__all__ = ["COMMANDS", "PROGRAM", "app", "run"]
+__all__ = ["COMMANDS", "COMPLETION", "PROGRAM", "app", "run"]
 
 PROGRAM = "mlflow-utilities"
+COMPLETION = "_MLFLOW_UTILITIES_COMPLETE"
 # Name of each command: its module below mlflow_utilities.cli.commands, which has it as `command`, and what it does in
 # the words of that command's own help, so that the list of commands imports none of them.
 COMMANDS: dict[str, tuple[str, str]] = {
@@ -74,18 +76,23 @@ def app() -> None:
     """
 
 
-def run(arguments: Sequence[str] | None = None) -> int:
+def run(arguments: Sequence[str] | None = None, command: click.Command = app) -> int:
     """Run the command line and return its exit code; errors are told in a sentence and a hint.
 
     Args:
         arguments: what follows the program's name; the process's own if None.
+        command: what to run.
 
     """
     common = common_of(os.environ)
     try:
-        result: Any = app.main(
-            None if arguments is None else list(arguments), prog_name=PROGRAM, standalone_mode=False, obj=common
-        )
+        if asked := os.environ.get(COMPLETION):
+            return shell_complete(command, {}, PROGRAM, COMPLETION, asked)
+        # click's own main would turn a closed pipe into a failure.
+        with command.make_context(
+            PROGRAM, list(sys.argv[1:] if arguments is None else arguments), obj=common
+        ) as context:
+            result: Any = command.invoke(context)
         sys.stdout.flush()
     except click.exceptions.Exit as end:
         return end.exit_code
@@ -131,7 +138,9 @@ def _failed(error: Exception, *, debug: bool) -> int:
     if debug:
         traceback.print_exception(error)
     if isinstance(error, MlflowUtilitiesError):
-        message, hint = as_commands(_sentence(error)), as_commands(error.hint or "")
+        message, hint = _sentence(error), as_commands(error.hint or "")
+    elif isinstance(error, OSError):
+        message, hint = ": ".join(str(part) for part in (error.strerror or error, error.filename) if part), ""
     else:
         message = f"this is a bug of {PROGRAM}: {type(error).__name__}: {error}"
         hint = "" if debug else "the same command with --debug shows the traceback to report"

@@ -102,7 +102,7 @@ def _write(common: Common, writing: Writing, prepare: Prepare) -> Rollout:
     try:
         return run_with_client(common, write)
     except KeyboardInterrupt:
-        say("whether the change was made is not known: the command history shows it")
+        say("whether the change was made is not known: mlflow-utilities history shows it")
         raise
 
 
@@ -128,13 +128,13 @@ def difference(planned: Planned) -> list[tuple[str, str, str, str]]:
     for run_id in dict.fromkeys((*after, *before, *changes)):
         now, then = before.get(run_id), after.get(run_id)
         known = then or now
-        became = changes[run_id].name if run_id in changes else ""
-        rows.append((run_id, str(known.version) if known else "", _state(now), _state(then) or became or "not live"))
+        became = changes[run_id].name if then is None and run_id in changes else _state(then)
+        rows.append((run_id, str(known.version) if known else "", _state(now), became))
     return rows
 
 
 def _state(run: LiveRun | None) -> str:
-    return f"{run.status.name} {fraction(run.test_fraction)}" if run else ""
+    return f"{run.status.name} {fraction(run.test_fraction)}" if run else "not live"
 
 
 def _show(common: Common, planned: Planned, *, err: bool = False) -> None:

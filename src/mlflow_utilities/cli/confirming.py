@@ -23,5 +23,6 @@ def confirm(question: str, about: str = "this changes production") -> None:
             f"{about}, and there is no terminal to confirm it on; nothing was written",
             hint="look at it with --dry-run, then give --yes",
         )
-    if not click.confirm(question, err=True):
+    click.echo(f"{question} [y/N] ", err=True, nl=False)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
         raise NotConfirmedError("not confirmed; nothing was written")

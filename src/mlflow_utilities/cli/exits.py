@@ -39,7 +39,7 @@ class Exit(IntEnum):
         return member
 
     DONE = 0, "done; also when everything was as wished already"
-    FAILED = 1, "the server, or what it stores, failed in a way that has no code of its own"
+    FAILED = 1, "the server, or this machine, failed in a way that has no code of its own"
     USAGE = 2, "the command line or a setting cannot work, or a package is missing; nothing was sent"
     REFUSED = 3, "the input was refused; nothing was written"
     NOT_FOUND = 4, "there is no such experiment, run, model or file; nothing was written"
@@ -82,6 +82,7 @@ _EXITS: tuple[tuple[type[Exception], Exit], ...] = (
     (MlflowConnectionError, Exit.UNREACHABLE),
     (MlflowTimeoutError, Exit.UNREACHABLE),
     (MlflowUtilitiesError, Exit.FAILED),
+    (OSError, Exit.FAILED),
 )
 
 
@@ -89,6 +90,4 @@ def exit_of(error: BaseException) -> Exit:
     """Return the exit code of an error; what is not this package's own is a bug."""
     if isinstance(error, InvalidInputError) and isinstance(error.__cause__, NotFoundError):
         return Exit.NOT_FOUND
-    if isinstance(error, KeyboardInterrupt):
-        return Exit.INTERRUPTED
     return next((code for cls, code in _EXITS if isinstance(error, cls)), Exit.BUG)

@@ -82,7 +82,9 @@ async def _read(client: AsyncMlflowClient, run_id: str) -> Run:
     try:
         return await client.get_run(run_id)
     except NotFoundError as error:
-        raise NothingFoundError(f"there is no run {run_id}", hint="the command runs lists those there are") from error
+        raise NothingFoundError(
+            f"there is no run {run_id}", hint="mlflow-utilities runs lists those there are"
+        ) from error
 
 
 async def find_listed(client: AsyncMlflowClient, texts: Sequence[str], named: Named) -> list[VersionedRun]:
@@ -129,7 +131,7 @@ def matching_run(text: str, listed: Sequence[VersionedRun]) -> VersionedRun:
         found = [run for run in listed if run.version.without_build == version]
     if not found:
         raise NothingFoundError(
-            f"no finished run of the submodel fits {text!r}", hint="the command runs lists those there are"
+            f"no finished run of the submodel fits {text!r}", hint="mlflow-utilities runs lists those there are"
         )
     if len(found) > 1:
         ids = ", ".join(run.run_id for run in found[:_LISTED]) + (", ..." if len(found) > _LISTED else "")

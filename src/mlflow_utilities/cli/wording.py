@@ -1,4 +1,4 @@
-"""The package's messages in the words of the command line: `enable` where Python says `enable_run`."""
+"""The package's hints in the words of the command line: `enable` where Python says `enable_run`."""
 
 from __future__ import annotations
 
@@ -28,5 +28,5 @@ _WORD = re.compile("|".join(rf"\b{re.escape(word)}(?!\w)" for word in sorted(_WO
 
 
 def as_commands(text: str) -> str:
-    """Return a message or hint with commands and options in place of functions and arguments."""
+    """Return a hint with commands and options in place of functions and arguments."""
     return _WORD.sub(lambda found: _WORDS[found[0]], text)

@@ -18,6 +18,7 @@ from mlflow_utilities.cli.options import (
     writing_options,
 )
 from mlflow_utilities.cli.targets import find_run
+from mlflow_utilities.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from mlflow_utilities.client import AsyncMlflowClient
@@ -37,6 +38,8 @@ def command(common: Common, run: str, named: Named, writing: Writing) -> None:
 
     It leaves even if nothing is left, and no command makes it live again. --why must say something.
     """
+    if not writing.why.strip():
+        raise InvalidInputError("a revocation needs a reason", hint="give --why TEXT: it cannot be taken back")
 
     async def prepare(client: AsyncMlflowClient) -> Verb:
         from mlflow_utilities.mlflow_api import revoke_run

@@ -53,7 +53,9 @@ async def _look(client: AsyncMlflowClient, run_id: str) -> dict[str, Any]:
     try:
         facts = read_facts(await read_run(client, run_id))
     except NotFoundError as error:
-        raise NothingFoundError(f"there is no run {run_id}", hint="the command runs lists those there are") from error
+        raise NothingFoundError(
+            f"there is no run {run_id}", hint="mlflow-utilities runs lists those there are"
+        ) from error
     if facts.version is None or facts.submodel is None:
         raise InvalidInputError(
             f"run {run_id} has no submodel and semantic version: this framework did not save it",
