@@ -5,12 +5,16 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 VENV_2X := .venv-2x
 READY_2X := $(VENV_2X)/.ready
+VENV_BARE := .venv-bare
+READY_BARE := $(VENV_BARE)/.ready
+VENV_SKINNY := .venv-skinny
+READY_SKINNY := $(VENV_SKINNY)/.ready
 
 export PYTHONDONTWRITEBYTECODE :=
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: help demo test test-fast contract test-2x test-postgres lint types imports docs docs-look format bench bench-serving clean
+.PHONY: help demo test test-fast contract test-2x test-postgres lint types imports docs docs-look format bench bench-quick bench-serving clean
 
 help:
 	@grep -hE '^## ' $(MAKEFILE_LIST) | sed 's/^## //'
@@ -26,6 +30,20 @@ $(READY_2X): pyproject.toml
 	$(PYTHON) -m venv $(VENV_2X)
 	$(VENV_2X)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
 	$(VENV_2X)/bin/python -m pip install --quiet --group server-2x
+	touch $@
+
+# What a container has that installs this package alone, and what it is measured beside: no trio, click or rich here,
+# which httpx and httpcore import when they find them.
+$(READY_BARE): pyproject.toml
+	$(PYTHON) -m venv $(VENV_BARE)
+	$(VENV_BARE)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(VENV_BARE)/bin/python -m pip install --quiet --editable . --group bench
+	touch $@
+
+$(READY_SKINNY): pyproject.toml
+	$(PYTHON) -m venv $(VENV_SKINNY)
+	$(VENV_SKINNY)/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(VENV_SKINNY)/bin/python -m pip install --quiet --group bench-skinny
 	touch $@
 
 ## make demo      start a real MLflow server, train, save, roll out, serve, roll back, stop the server
@@ -81,10 +99,14 @@ docs: $(READY)
 docs-look: docs
 	$(BIN)/python -m tools.look_at_site
 
-## make bench     measure this SDK beside raw httpx and MlflowClient; writes benchmarks/results/latest.json and README
-bench: $(READY)
+## make bench     measure this SDK beside raw HTTP libraries and MlflowClient; writes results, README and docs
+bench: $(READY) $(READY_BARE) $(READY_SKINNY)
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.figures
+
+## make bench-quick  the same with few repetitions; prints the table and writes nothing
+bench-quick: $(READY) $(READY_BARE) $(READY_SKINNY)
+	$(BIN)/python -m benchmarks --quick
 
 ## make bench-serving  measure serving: choosing, starting, loading, canaries, polling, a service under load
 bench-serving: $(READY)
@@ -92,6 +114,6 @@ bench-serving: $(READY)
 
 ## make clean     remove what the other targets made
 clean:
-	rm -rf $(VENV) $(VENV_2X) site build .cache .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(VENV_2X) $(VENV_BARE) $(VENV_SKINNY) site build .cache .coverage .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
 
 COVERAGE_FLOOR := 95

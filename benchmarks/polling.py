@@ -19,6 +19,7 @@ import anyio
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "examples"))
 from benchmarks.__main__ import versions
+from benchmarks.client.changing import Requests
 
 from local_server import run_server
 from mlflow_utilities import AsyncMlflowClient, Version, mlflow_api
@@ -95,19 +96,22 @@ async def works(client: AsyncMlflowClient, experiment_id: str) -> dict[str, Call
 
 
 async def measure(uri: str) -> dict[str, float]:
-    """Return the median CPU milliseconds of one call of each kind; rounds alternate."""
+    """Return the median CPU milliseconds of one call of each kind, and the requests of a poll; rounds alternate."""
     found: dict[str, list[float]] = {name: [] for name in NAMES}
     async with AsyncMlflowClient(uri) as client:
         work = await works(client, await prepare(client))
         for name in NAMES:
             await work[name]()
+        counted = Requests()
+        await work["poll"]()
+        counted.stop()
         for _ in range(ROUNDS):
             for name, calls in CALLS.items():
                 begin = server_seconds()
                 for _ in range(calls):
                     await work[name]()
                 found[name].append((server_seconds() - begin) / calls * 1000)
-    return {name: statistics.median(values) for name, values in found.items()}
+    return {name: statistics.median(values) for name, values in found.items()} | {"requests": counted.count}
 
 
 def main() -> None:
@@ -120,7 +124,9 @@ def main() -> None:
         print(f"| {title} | {results[name]:.2f} ms | {results[name] / results['poll']:.1f} |")
     share = REPLICAS / INTERVAL * results["poll"] / 1000
     print(f"\n{REPLICAS} services that poll every {INTERVAL:g} s take {share:.0%} of one core of the server.")
-    RESULTS.write_text(json.dumps({"versions": versions(), "median_cpu_milliseconds": results}, indent=2) + "\n")
+    requests = results.pop("requests")
+    stored = {"versions": versions(), "median_cpu_milliseconds": results, "requests_of_a_poll": requests}
+    RESULTS.write_text(json.dumps(stored, indent=2) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,17 +1,25 @@
-"""A stub of an MLflow server that answers from memory: what clients cost is left. Run: python -m benchmarks.stub."""
+"""A stub of an MLflow server that answers from memory: what clients cost is left. Run: python -m benchmarks.stub.
+
+It answers several times as fast as the fastest client asks, so it runs on asyncio's protocols. A search finds as many
+runs as the id of the experiment says, in pages of what was asked for.
+"""
 
 from __future__ import annotations
 
+import asyncio  # noqa: TID251 - a server, and no part of the package
 import json
+import sys
 from collections.abc import Callable
+from functools import cache
+from typing import Any
 
-import anyio
-from anyio.abc import SocketAttribute, SocketStream
+__all__ = ["page_of", "wide_run"]
 
-__all__ = ["wide_run"]
+API = b"/api/2.0/mlflow/"
+CONTENT_LENGTH = b"content-length:"
 
 
-def wide_run(number: int) -> dict[str, object]:
+def wide_run(number: int) -> dict[str, Any]:
     """Return a run with 8 params, 8 metrics and 8 tags."""
     run_id = f"{number:032x}"
     return {
@@ -29,46 +37,84 @@ def wide_run(number: int) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _answers() -> dict[str, bytes]:
-    """Return the body of each path."""
-    small = json.dumps({"run": wide_run(1)}, indent=2)
-    page = json.dumps({"runs": [wide_run(number) for number in range(1000)]}, indent=2)
-    return {"/api/2.0/mlflow/runs/get": small.encode(), "/api/2.0/mlflow/runs/search": page.encode()}
+@cache
+def _runs(count: int) -> bytes:
+    """Return the member of a page that holds its runs; MLflow indents its answers."""
+    return json.dumps({"runs": [wide_run(number) for number in range(count)]}, indent=2).encode()[:-2]
 
 
-async def _serve(stream: SocketStream, answer: Callable[[str], bytes]) -> None:
-    data = b""
-    async with stream:
-        while True:
-            while b"\r\n\r\n" not in data:
-                try:
-                    data += await stream.receive()
-                except (anyio.EndOfStream, anyio.BrokenResourceError):
-                    return
-            head, _, data = data.partition(b"\r\n\r\n")
-            length = next(
-                (
-                    int(line.split(b":")[1])
-                    for line in head.split(b"\r\n")
-                    if line.lower().startswith(b"content-length:")
-                ),
-                0,
-            )
-            while len(data) < length:
-                data += await stream.receive()
-            data = data[length:]
-            body = answer(head.split(b" ")[1].partition(b"?")[0].decode())
-            header = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
-            await stream.send(header.encode() + body)
+def page_of(count: int, token: str = "") -> bytes:
+    """Return the body of a page of runs."""
+    return _runs(count) + (f',\n  "next_page_token": "{token}"' if token else "").encode() + b"\n}"
+
+
+def _found(body: bytes) -> bytes:
+    """Answer a search: the id of the experiment says how many runs there are."""
+    asked = json.loads(body)
+    total, size, begin = int(asked["experiment_ids"][0]), asked["max_results"], int(asked.get("page_token") or 0)
+    end = min(begin + size, total)
+    return page_of(end - begin, str(end) if end < total else "")
+
+
+def _reply(body: bytes) -> bytes:
+    return b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+
+
+def replies() -> Callable[[bytes, bytes], bytes]:
+    """Return what answers a path and a body."""
+    fixed = {
+        API + b"runs/get": _reply(json.dumps({"run": wide_run(1)}, indent=2).encode()),
+        b"/version": _reply(b"3.17.2"),
+        b"/health": _reply(b"OK"),
+    }
+    empty = _reply(b"{}")
+
+    def reply(path: bytes, body: bytes) -> bytes:
+        if path.endswith(b"runs/search"):
+            return _reply(_found(body))
+        return fixed.get(path, empty)
+
+    return reply
+
+
+class Connection(asyncio.Protocol):
+    """One connection, whose requests come one after the other."""
+
+    def __init__(self, reply: Callable[[bytes, bytes], bytes]) -> None:
+        self._reply = reply
+        self._data = b""
+        self._transport: Any = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Remember where to write."""
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        """Answer each request that is whole."""
+        self._data += data
+        while (end := self._data.find(b"\r\n\r\n")) >= 0:
+            head = self._data[:end]
+            at = head.lower().find(CONTENT_LENGTH)
+            length = int(head[at + len(CONTENT_LENGTH) :].split(b"\r\n", 1)[0]) if at >= 0 else 0
+            if len(self._data) < end + 4 + length:
+                return
+            body, self._data = self._data[end + 4 : end + 4 + length], self._data[end + 4 + length :]
+            self._transport.write(self._reply(head.split(b" ", 2)[1].partition(b"?")[0], body))
 
 
 async def main() -> None:
-    """Serve until killed; the first line of the output is the address."""
-    answers = _answers()
-    listener = await anyio.create_tcp_listener(local_host="127.0.0.1")
-    print(f"http://127.0.0.1:{listener.extra(SocketAttribute.local_port)}", flush=True)
-    await listener.serve(lambda stream: _serve(stream, lambda path: answers.get(path, b"{}")))
+    """Serve until stopped; the first line of the output is the address."""
+    reply = replies()
+    for count in (10, 100, 1000):
+        _runs(count)
+    server = await asyncio.get_running_loop().create_server(lambda: Connection(reply), "127.0.0.1", 0)
+    print(f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
+    async with server:
+        await server.serve_forever()
 
 
 if __name__ == "__main__":
-    anyio.run(main)
+    try:
+        asyncio.run(main())
+    except KeyboardInterrupt:
+        sys.exit()
