@@ -7,6 +7,7 @@ from enum import IntEnum
 from mlflow_utilities.errors import (
     AlreadyExistsError,
     ConfigurationError,
+    EndpointNotFoundError,
     InvalidInputError,
     InvalidParameterError,
     LedgerError,
@@ -74,6 +75,7 @@ _EXITS: tuple[tuple[type[Exception], Exit], ...] = (
     (RedirectError, Exit.USAGE),
     (ConfigurationError, Exit.USAGE),
     (MissingDependencyError, Exit.USAGE),
+    (EndpointNotFoundError, Exit.FAILED),
     (NotFoundError, Exit.NOT_FOUND),
     (InvalidInputError, Exit.REFUSED),
     (InvalidParameterError, Exit.REFUSED),
