@@ -2,6 +2,8 @@
 
 `python -m tools.check_links SITE ...`: each link and anchor inside must exist, and nothing that a page loads may come
 from another host. No network is used: of a link to another host only the syntax is checked, not whether it answers.
+Several sites are the same documentation built by several engines: they must have the same pages, with the same names of
+the package described.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 import markdown
 
-__all__ = ["broken_links", "broken_links_of_markdown", "main"]
+__all__ = ["broken_links", "broken_links_of_markdown", "differences", "main"]
 
 ROOT = Path(__file__).resolve().parents[1]
 # The attribute by which a tag links, and that by which it loads something.
@@ -110,6 +112,21 @@ def broken_links_of_markdown(path: Path, root: Path) -> list[str]:
     return found
 
 
+def differences(sites: list[Path]) -> list[str]:
+    """Return the names of the package that one of several builds describes, and another does not."""
+    described = {
+        site: {
+            f"{path.relative_to(site)}#{anchor}"
+            for path in site.rglob("*.html")
+            for anchor in ("", *read_page(path.read_text()).anchors)
+            if not anchor or anchor.startswith("mlflow_utilities.")
+        }
+        for site in sites
+    }
+    whole = set[str]().union(*described.values())
+    return [f"{site} has no {name}" for site, names in described.items() for name in sorted(whole - names)]
+
+
 def _problem(url: str, source: Path, root: Path, pages: dict[Path, Page]) -> str:
     try:
         parts = urlsplit(url)
@@ -152,6 +169,7 @@ def _problem_outside(parts: SplitResult) -> str:
 def main(sites: list[str]) -> int:
     """Print what is wrong; return the exit code."""
     found = [f"{site}/{line}" for site in sites for line in broken_links(Path(site))]
+    found += differences([Path(site) for site in sites])
     for name in ("README.md", "CHANGELOG.md"):
         found += broken_links_of_markdown(ROOT / name, ROOT)
     print("\n".join(found) or f"every link inside {', '.join([*sites, 'README.md', 'CHANGELOG.md'])} leads somewhere")

@@ -1,5 +1,6 @@
 """Every error this package raises, in one tree.
 
+```text
 MlflowUtilitiesError
 ├── MlflowApiError                  the server answered with an error
 │   ├── BadRequestError             BAD_REQUEST: a database race or an exhausted pool; often transient
@@ -35,6 +36,7 @@ MlflowUtilitiesError
         ├── LedgerCorruptError      it holds what this protocol never writes
         ├── LedgerTruncatedError    the server shortens values
         └── LedgerNewerFormatError  a newer release wrote it
+```
 """
 
 from __future__ import annotations

@@ -116,3 +116,26 @@ def test_a_site_without_pages_fails(tmp_path: Path) -> None:
     answer = run_tool("check_links", str(tmp_path))
 
     assert (answer.returncode, "there is no page" in answer.stdout) == (1, True)
+
+
+@pytest.mark.parametrize("page", ['<h2 id="mlflow_utilities.Client">Client</h2>', None])
+def test_two_builds_describe_the_same(site: Path, tmp_path_factory: pytest.TempPathFactory, page: str | None) -> None:
+    """A page, or a name of the package, that only one of two engines built fails."""
+    other = tmp_path_factory.mktemp("other")
+    (other / "index.html").write_text("<h1>Top</h1>")
+    (site / "other" / "index.html").unlink()
+    if page:
+        (other / "new.html").write_text("<h1>New</h1>")
+    (site / "new.html").write_text(page or "<h1>New</h1>")
+
+    answer = run_tool("check_links", str(site), str(other))
+
+    assert answer.returncode == 1
+    assert f"{other} has no new.html#" in answer.stdout
+
+
+def test_two_builds_of_the_same_pass(site: Path) -> None:
+    """What the same pages call their anchors for people does not matter."""
+    answer = run_tool("check_links", str(site), str(site))
+
+    assert (answer.returncode, answer.stderr) == (0, "")
