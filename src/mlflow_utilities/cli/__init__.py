@@ -12,8 +12,9 @@ def main() -> None:
     """Run the command line on the process's arguments, and exit with the code that says how it ended."""
     missing = [name for name in ("click", "rich") if find_spec(name) is None]
     if missing:
+        verb = "is" if len(missing) == 1 else "are"
         print(
-            f"error: the command line needs {' and '.join(missing)}, which is not installed\n"
+            f"error: the command line needs {' and '.join(missing)}, which {verb} not installed\n"
             'hint: pip install "mlflow-utilities[cli]"',
             file=sys.stderr,
         )

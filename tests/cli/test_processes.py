@@ -1,0 +1,219 @@
+"""The command as a process of its own: questions on a terminal, closed pipes, start-up, completion, a missing extra."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import signal
+import subprocess
+import sys
+import sysconfig
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import mlflow_utilities
+from mlflow_utilities import mlflow_api
+from support.command_line import CommandLine, generation_of, on_server, statuses_of
+from support.runs import Project
+
+SOURCE = Path(mlflow_utilities.__file__).parent.parent
+PROGRAM = [sys.executable, "-c", "from mlflow_utilities.cli import main; main()"]
+QUESTION = "Make this change?"
+
+
+class Asking:
+    """A command on a terminal that waits for an answer."""
+
+    def __init__(self, process: subprocess.Popen[str], terminal: int) -> None:
+        self.process = process
+        self.terminal = terminal
+        self.seen = ""
+
+    def until(self, text: str) -> None:
+        """Read the terminal until it shows a text; fail when the command ends before."""
+        while text not in self.seen:
+            ready, _, _ = select.select([self.terminal], [], [], 30)
+            assert ready, f"it shows {self.seen!r}, and not {text!r}"
+            try:
+                self.seen += os.read(self.terminal, 4096).decode()
+            except OSError:
+                pytest.fail(f"it ended after {self.seen!r}")
+
+    def answer(self, text: str) -> int:
+        """Type an answer and return the exit code."""
+        os.write(self.terminal, text.encode())
+        return self.ended()
+
+    def ended(self) -> int:
+        """Return the exit code, with all that the terminal shows seen."""
+        while True:
+            try:
+                piece = os.read(self.terminal, 4096)
+            except OSError:  # Linux says so when the last process left the terminal
+                break
+            if not piece:
+                break
+            self.seen += piece.decode()
+        return self.process.wait()
+
+
+@contextmanager
+def on_a_terminal(server_uri: str, *arguments: str) -> Generator[Asking]:
+    """Start a command whose streams are a terminal."""
+    terminal, end = pty.openpty()
+    environ = {**os.environ, "MLFLOW_TRACKING_URI": server_uri, "TERM": "xterm-256color", "COLUMNS": "120"}
+    process = subprocess.Popen(
+        [*PROGRAM, *arguments], stdin=end, stdout=end, stderr=end, env=environ, text=True, start_new_session=True
+    )
+    os.close(end)
+    try:
+        yield Asking(process, terminal)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        os.close(terminal)
+
+
+def test_a_confirmed_change_is_made(server_uri: str, project: Project) -> None:
+    """On a terminal the plan is shown, a yes makes exactly it, and the result is a table."""
+    with on_a_terminal(server_uri, "enable", project.runs[0]) as command:
+        command.until(QUESTION)
+        shown = command.seen
+        code = command.answer("y\n")
+
+    assert code == 0
+    assert project.runs[0] in shown
+    assert "not live" in shown
+    assert "generation 0 becomes 1" in shown
+    assert statuses_of(server_uri, project)[project.runs[0]] == ("Active", 1.0)
+
+
+@pytest.mark.parametrize("answer", ["n\n", "\n", "\x04"], ids=["no", "enter", "end of input"])
+def test_anything_but_yes_writes_nothing(server_uri: str, project: Project, answer: str) -> None:
+    """A no, the default and the end of input end as not confirmed."""
+    with on_a_terminal(server_uri, "enable", project.runs[0]) as command:
+        command.until(QUESTION)
+        code = command.answer(answer)
+
+    assert code == 9
+    assert "not confirmed; nothing was written" in command.seen
+    assert generation_of(server_uri, project) == -1
+
+
+def test_a_change_between_plan_and_answer_is_a_conflict(server_uri: str, project: Project) -> None:
+    """What is confirmed is the plan that was shown: when somebody else was first, nothing is written."""
+    a, b, c = project.runs
+    on_server(server_uri, lambda client: mlflow_api.enable_run(a, client=client))
+
+    with on_a_terminal(server_uri, "enable", b) as command:
+        command.until(QUESTION)
+        on_server(server_uri, lambda client: mlflow_api.canary_run(c, client=client, why="meanwhile"))
+        code = command.answer("yes\n")
+
+    assert code == 5
+    assert "error: " in command.seen
+    assert generation_of(server_uri, project) == 2
+    assert statuses_of(server_uri, project) == {a: ("Active", 1.0), b: ("New", 0.0), c: ("Canary", 1.0)}
+
+
+def test_an_interrupted_question_writes_nothing(server_uri: str, project: Project) -> None:
+    """Ctrl-C at the question ends with 130 and no traceback."""
+    with on_a_terminal(server_uri, "enable", project.runs[0]) as command:
+        command.until(QUESTION)
+        command.process.send_signal(signal.SIGINT)
+        code = command.ended()
+
+    assert code == 130
+    assert "interrupted" in command.seen
+    assert "Traceback" not in command.seen
+    assert generation_of(server_uri, project) == -1
+
+
+@pytest.fixture
+def closed_pipe() -> Iterator[int]:
+    """Give the end of a pipe that nobody reads."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    yield writing
+    os.close(writing)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["completion"]])
+def test_a_reader_that_is_gone_is_no_failure_to_report(closed_pipe: int, arguments: list[str]) -> None:
+    """`| head` ends the command without a word."""
+    ended = subprocess.run([*PROGRAM, *arguments], stdout=closed_pipe, stderr=subprocess.PIPE, text=True, check=False)
+
+    assert (ended.returncode, ended.stderr) == (141, "")
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["runs", "--help"], ["enable", "--help"], ["--version"]])
+def test_help_imports_neither_rich_nor_the_http_library(arguments: list[str]) -> None:
+    """What makes a start slow is imported when it is used, and mlflow never."""
+    heavy = ("rich", "mlflow", "httpx", "httpx2", "pydantic.main", "mlflow_utilities.mlflow_api", "asyncio")
+    code = (
+        "import sys\nfrom mlflow_utilities.cli.app import run\ncode = run()\n"
+        f"print([n for n in {heavy!r} if n in sys.modules], file=sys.stderr)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=True)
+
+    assert ended.stderr.strip() == "[]"
+
+
+def test_a_command_without_its_packages_names_the_extra(tmp_path: Path) -> None:
+    """Without click and rich there is one sentence, the command that installs them, and an exit code."""
+    for entry in Path(sysconfig.get_path("purelib")).iterdir():
+        if not entry.name.startswith(("click", "rich", "_")) and entry.suffix != ".pth":
+            (tmp_path / entry.name).symlink_to(entry)
+    environ = {**os.environ, "PYTHONPATH": f"{SOURCE}{os.pathsep}{tmp_path}"}
+    command = [sys.executable, "-S", *PROGRAM[1:], "runs"]
+
+    ended = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.splitlines() == [
+        "error: the command line needs click and rich, which are not installed",
+        'hint: pip install "mlflow-utilities[cli]"',
+    ]
+
+
+def completed(command_line: CommandLine, words: str) -> list[str]:
+    """Return what bash is told to complete the last word with."""
+    os.environ["_MLFLOW_UTILITIES_COMPLETE"] = "bash_complete"
+    os.environ["COMP_WORDS"] = words
+    os.environ["COMP_CWORD"] = str(len(words.split(" ")) - 1)
+    return [line.partition(",")[2] for line in command_line().out.splitlines() if line]
+
+
+def test_names_and_statuses_are_completed(command_line: CommandLine) -> None:
+    """A shell completes commands, options and statuses."""
+    assert completed(command_line, "mlflow-utilities ro") == ["rollback"]
+    assert completed(command_line, "mlflow-utilities enable --dry") == ["--dry-run"]
+    assert {value.lower() for value in completed(command_line, "mlflow-utilities runs --status ")} == {
+        "new", "active", "canary", "disabled",
+    }  # fmt: skip
+
+
+def test_run_ids_are_completed(command_line: CommandLine, project: Project) -> None:
+    """A shell completes run ids of the experiment that is named, and nothing when the server cannot be asked."""
+    words = f"mlflow-utilities show -e {project.name} "
+
+    assert set(completed(command_line, words)) == set(project.runs)
+    assert completed(command_line, words + project.runs[0][:10]) == [project.runs[0]]
+    assert completed(command_line, "mlflow-utilities show ") == []
+    os.environ["MLFLOW_TRACKING_URI"] = "nonsense"
+    assert completed(command_line, words) == []
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_the_completion_script_is_printed(command_line: CommandLine, shell: str) -> None:
+    """`completion` prints the script of a shell, and says how to install it without one."""
+    script = command_line("completion", shell)
+
+    assert script.code == 0
+    assert "_MLFLOW_UTILITIES_COMPLETE" in script.out
+    assert f"{shell}: " in command_line("completion").out
