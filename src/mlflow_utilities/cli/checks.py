@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
+from ssl import cert_time_to_seconds
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -28,6 +29,7 @@ from mlflow_utilities.errors import (
 __all__ = [
     "Check",
     "Outcome",
+    "certificate_check",
     "clock_check",
     "environment_check",
     "extras_check",
@@ -43,6 +45,7 @@ _CREDENTIALS = (
     "set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, or write them to "
     "~/.mlflow/credentials"
 )
+_DAYS = 14
 _SKEW = 5.0
 _SPACE = 1_000_000_000
 _OLDEST = (2, 8, 1)
@@ -172,6 +175,25 @@ def clock_check(header: str | None, now: datetime, took: float) -> Check:
         f"{abs(ahead):.0f} s {'ahead of' if ahead > 0 else 'behind'} the server's ({there:%Y-%m-%d %H:%M:%S} UTC)",
         "set the clocks by NTP: the order of a rollout does not hang on them, times in histories and charts do",
     )
+
+
+def certificate_check(spoken: str, certificate: Mapping[str, Any] | None, *, verified: bool, now: datetime) -> Check:
+    """Return how a TLS connection is; `certificate` as the ssl module has it, empty when it was not verified."""
+    if not verified:
+        return Check(
+            "tls",
+            Outcome.WARN,
+            f"{spoken}, the certificate is not checked",
+            "unset MLFLOW_TRACKING_INSECURE_TLS, and name the authority by MLFLOW_TRACKING_SERVER_CERT_PATH",
+        )
+    until = (certificate or {}).get("notAfter")
+    if not isinstance(until, str):
+        return Check("tls", Outcome.OK, f"{spoken}, the certificate is trusted")
+    days = (cert_time_to_seconds(until) - now.timestamp()) / 86400
+    found = f"{spoken}, the certificate is trusted and valid for {days:.0f} days"
+    if days < _DAYS:
+        return Check("tls", Outcome.WARN, found, "who runs the server should renew it now")
+    return Check("tls", Outcome.OK, found)
 
 
 def redacted(name: str, value: str) -> str:
