@@ -138,6 +138,19 @@ def test_a_dry_run_of_the_first_change_makes_no_ledger(
     assert generation_of(server_uri, project) == -1
 
 
+def test_a_script_makes_the_change_that_it_looked_at(
+    command_line: CommandLine, project: Project, server_uri: str
+) -> None:
+    """The generation of a dry run binds the change to it, the first one too: the second script is too late."""
+    a, b, _ = project.runs
+    plan = command_line("enable", a, "--dry-run", "--json").json
+    expected = ("--yes", "--expected-generation", str(plan["before"]["generation"]))
+
+    assert command_line("enable", a, *expected).code == 0
+    assert command_line("enable", b, *expected).code == 5
+    assert statuses_of(server_uri, project)[a] == ("Active", 1.0)
+
+
 def test_what_is_not_about_production_is_not_asked(
     command_line: CommandLine, rolled_out: Project, server_uri: str
 ) -> None:

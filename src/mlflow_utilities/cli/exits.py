@@ -41,7 +41,7 @@ class Exit(IntEnum):
 
     DONE = 0, "done; also when everything was as wished already"
     FAILED = 1, "the server, or this machine, failed in a way that has no code of its own"
-    USAGE = 2, "the command line or a setting cannot work, or a package is missing; nothing was sent"
+    USAGE = 2, "the command line or a setting cannot work, or a package is missing; nothing was written"
     REFUSED = 3, "the input was refused; nothing was written"
     NOT_FOUND = 4, "there is no such experiment, run, model or file; nothing was written"
     CONFLICT = 5, "somebody else changed the rollout first; nothing was written"

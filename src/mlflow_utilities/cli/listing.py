@@ -28,7 +28,12 @@ def listing_options(function: F) -> F:
     for option in (
         click.option("--limit", type=click.IntRange(min=1), metavar="NUMBER", help="At most so many, the newest."),
         click.option("--version", metavar="RANGE", help='A version, or a range: "^1.2", ">=1.4,<2", "1.x", "latest".'),
-        click.option("--status", type=click.Choice(STATUSES, case_sensitive=False), help="Only runs of this status."),
+        click.option(
+            "--status",
+            type=click.Choice(STATUSES, case_sensitive=False),
+            metavar="STATUS",
+            help="Only runs of this status: New, Active, Canary or Disabled.",
+        ),
     ):
         function = option(function)
     return function

@@ -25,7 +25,12 @@ __all__ = ["command"]
 
 
 @click.command("rollback")
-@click.option("--to", type=click.IntRange(min=1), metavar="GENERATION", help="[default: the one before the current]")
+@click.option(
+    "--to",
+    type=click.IntRange(min=1),
+    metavar="GENERATION",
+    help="Generation to bring back.  [default: the one before the current]",
+)
 @experiment_options
 @writing_options
 @common_options
