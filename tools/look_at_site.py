@@ -25,13 +25,13 @@ SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 TALLEST = 6000
 # What sticks out of the window, unless it can be scrolled by itself.
 STICKING_OUT = """
-(() => {
+(width => {
   const clips = e => ['auto', 'scroll', 'hidden'].includes(getComputedStyle(e).overflowX);
   const scrolls = e => e && (clips(e) || scrolls(e.parentElement));
   return [...document.querySelectorAll('.md-content *')]
-    .filter(e => e.getBoundingClientRect().right > innerWidth + 1 && !scrolls(e.parentElement))
+    .filter(e => e.getBoundingClientRect().right > width + 1 && !scrolls(e.parentElement))
     .slice(0, 3).map(e => e.tagName.toLowerCase() + ' ' + (e.textContent || '').trim().slice(0, 60));
-})()
+})
 """
 
 
@@ -74,7 +74,7 @@ def complaints(browser: Browser, url: str, root: str, width: int) -> list[str]:
             found.append(f"reports {params['entry']['text']} {params['entry'].get('url', '')}")
     wide = browser.ask("document.documentElement.scrollWidth")
     if wide > width:
-        found.append(f"is {wide} wide in a window of {width}: {browser.ask(STICKING_OUT)}")
+        found.append(f"is {wide} wide in a window of {width}: {browser.ask(f'{STICKING_OUT}({width})')}")
     return found
 
 

@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -24,6 +25,15 @@ def test_pictures_and_tables_are_what_the_code_says() -> None:
     answer = run_tool("draw_pictures", "--check")
 
     assert (answer.returncode, answer.stdout) == (0, "")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "docs" / "pictures").glob("*.svg")), ids=lambda path: path.stem)
+def test_pictures_can_be_read_by_machines(path: Path) -> None:
+    """A picture is well-formed, and says in words what it shows."""
+    picture = ElementTree.fromstring(path.read_text())
+    texts = [picture.findtext(f"{{http://www.w3.org/2000/svg}}{name}") for name in ("title", "desc")]
+
+    assert all(texts)
 
 
 def test_every_decision_is_in_the_index() -> None:
