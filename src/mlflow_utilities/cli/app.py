@@ -40,7 +40,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "watch": ("watch", "Follow a rollout live, as a service sees it."),
     "cache": ("cache", "Show and clean the cache of downloaded models."),
     "doctor": ("doctor", "Check the connection to the server and this machine, and say what to do."),
-    "demo": ("demo", "Play a whole rollout on a server, with models made for it."),
+    "demo": ("demo", "Play a whole rollout on a server started for it."),
     "completion": ("completion", "Print the script that completes this command in a shell."),
 }
 

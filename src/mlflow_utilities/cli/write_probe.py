@@ -26,6 +26,7 @@ async def write_probe(client: AsyncMlflowClient) -> AsyncGenerator[Check]:
     except MlflowUtilitiesError as error:
         yield failed("write-once", error)
         return
+    cleaned: Check | None = None
     try:
         try:
             run_id = (await client.create_run(experiment_id)).info.run_id
@@ -37,7 +38,8 @@ async def write_probe(client: AsyncMlflowClient) -> AsyncGenerator[Check]:
     finally:
         with anyio.CancelScope(shield=True):
             cleaned = await _clean(client, experiment_id, name)
-    yield cleaned
+    if cleaned is not None:
+        yield cleaned
 
 
 async def _write_once(client: AsyncMlflowClient, run_id: str) -> Check:
