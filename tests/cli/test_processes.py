@@ -13,12 +13,14 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import anyio
 import pytest
 
 import mlflow_utilities
 from mlflow_utilities import mlflow_api
 from support.command_line import CommandLine, generation_of, on_server, statuses_of
 from support.runs import Project
+from support.stub_server import STALL, run_stub
 
 SOURCE = Path(mlflow_utilities.__file__).parent.parent
 PROGRAM = [sys.executable, "-c", "from mlflow_utilities.cli import main; main()"]
@@ -132,6 +134,21 @@ def test_an_interrupted_question_writes_nothing(server_uri: str, project: Projec
     assert "interrupted" in command.seen
     assert "Traceback" not in command.seen
     assert generation_of(server_uri, project) == -1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"), [(["runs", "-e", "x"], "interrupted"), (["enable", "0" * 32, "--yes"], "is not known")]
+)
+def test_an_interrupted_call_ends_at_once(arguments: list[str], says: str) -> None:
+    """Ctrl-C while the server is silent ends with 130; a command that may have written says so."""
+    with run_stub(lambda received: STALL) as server, on_a_terminal(server.uri, *arguments) as command:
+        anyio.run(server.wait_until, lambda stub: bool(stub.requests))
+        command.process.send_signal(signal.SIGINT)
+        code = command.ended()
+
+    assert code == 130
+    assert says in command.seen
+    assert "Traceback" not in command.seen
 
 
 @pytest.fixture

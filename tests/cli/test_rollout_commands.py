@@ -9,7 +9,7 @@ import pytest
 
 from mlflow_utilities import AsyncMlflowClient, mlflow_api
 from support.command_line import CommandLine, generation_of, on_server, statuses_of
-from support.runs import Project, make_project, make_run
+from support.runs import Project, legacy_run, make_project, make_run
 
 # Every command that writes, about the runs a, b and c of a project where a is Active.
 WRITING = {
@@ -149,6 +149,29 @@ def test_a_script_makes_the_change_that_it_looked_at(
     assert command_line("enable", a, *expected).code == 0
     assert command_line("enable", b, *expected).code == 5
     assert statuses_of(server_uri, project)[a] == ("Active", 1.0)
+
+
+def test_a_rollout_that_only_metrics_have_is_taken_over(
+    command_line: CommandLine, server_uri: str, unique_name: str
+) -> None:
+    """Runs that the earlier framework made live are what a plan begins with, and what is live when nothing changes."""
+
+    async def begin(client: AsyncMlflowClient) -> tuple[str, str]:
+        experiment = await client.create_experiment(unique_name)
+        live = await legacy_run(client, experiment, unique_name, (1, 0, 0), 2.0, 1.0)
+        return live, await legacy_run(client, experiment, unique_name, (1, 0, 0), 1.0, 0.0)
+
+    live, other = on_server(server_uri, begin)
+    shape = {"run_id": live, "version": "1.0.0", "status": "Active", "test_fraction": 1.0}
+
+    unchanged = command_line("enable", live, "--json")
+    plan = command_line("enable", other, "--dry-run", "--json").json
+    done = command_line("enable", other, "--yes", "--expected-generation", "0", "--json")
+
+    assert (unchanged.code, unchanged.json["written"], unchanged.json["live"]) == (0, False, [shape])
+    assert plan["before"] == {"generation": 0, "live": [shape]}
+    assert plan["changes"] == {live: "Disabled", other: "Active"}
+    assert (done.code, [run["run_id"] for run in done.json["live"]]) == (0, [other])
 
 
 def test_what_is_not_about_production_is_not_asked(

@@ -78,6 +78,7 @@ async def _plan(client: AsyncMlflowClient, writing: Writing, prepare: Prepare) -
 
 async def _planned_on(client: AsyncMlflowClient, plan: Rollout) -> RolloutEntry:
     """Return the rollout that a plan was made on: what this client read last; without a ledger, what metrics say."""
+    from mlflow_utilities import ModelStatus
     from mlflow_utilities.mlflow_api import LiveRun, RolloutEntry, list_runs
     from mlflow_utilities.mlflow_api.values import entry_of
     from mlflow_utilities.rollout.experiments import known_ledger
@@ -88,16 +89,20 @@ async def _planned_on(client: AsyncMlflowClient, plan: Rollout) -> RolloutEntry:
     if document is not None:
         return entry_of(Slot(document.generation, document, ""))
     runs = await list_runs(None, plan.experiment_id, submodel_name=plan.submodel_name, client=client)
-    live = [LiveRun(run.run_id, run.version, run.status, run.test_fraction) for run in runs if run.test_fraction]
+    states = (ModelStatus.Active, ModelStatus.Canary)
+    live = [LiveRun(run.run_id, run.version, run.status, run.test_fraction) for run in runs if run.status in states]
     return RolloutEntry(generation=0, live=tuple(live))
 
 
 def _write(common: Common, writing: Writing, prepare: Prepare) -> Rollout:
     async def write(client: AsyncMlflowClient) -> Rollout:
         verb = await prepare(client)
-        return await verb(
+        left = await verb(
             client=client, why=writing.why, expected_generation=writing.expected_generation, dry_run=False
         )
+        if left.generation:
+            return left
+        return replace(left, live=(await _planned_on(client, left)).live)  # what metrics alone say is live
 
     try:
         return run_with_client(common, write)
