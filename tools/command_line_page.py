@@ -53,7 +53,8 @@ def _records(command: click.Command) -> Iterator[tuple[str, str]]:
 
 
 def _table(records: Iterable[tuple[str, str]]) -> str:
-    rows = [f"| `{_cell(names)}` | {_cell(text)} |" for names, text in records]
+    # A bracket would begin a link.
+    rows = [f"| `{_cell(names)}` | " + _cell(text).replace("[", "\\[") + " |" for names, text in records]
     return "\n".join(["| option | meaning |", "|---|---|", *rows])
 
 
