@@ -197,6 +197,14 @@ def test_an_experiment_from_the_environment(command_line: CommandLine, listed: P
     assert other["experiment_id"] == project.experiment_id
 
 
+def test_a_full_id_stands_above_the_environment(command_line: CommandLine, listed: Project, other: str) -> None:
+    """A full id names a run wherever it is, although the environment names another experiment."""
+    os.environ["MLFLOW_EXPERIMENT_NAME"] = other
+
+    assert command_line("show", listed.runs[1], "--json").json["run_id"] == listed.runs[1]
+    assert command_line("split", f"{listed.runs[2]}=1", "--dry-run", "--json").json["submodel_name"] == listed.name
+
+
 def test_a_deleted_ledger_has_its_own_exit_code(command_line: CommandLine, project: Project, server_uri: str) -> None:
     """A ledger that cannot be used is told from any other failure, with what to do."""
 

@@ -24,5 +24,17 @@ def confirm(question: str, about: str = "this changes production") -> None:
             hint="look at it with --dry-run, then give --yes",
         )
     click.echo(f"{question} [y/N] ", err=True, nl=False)
-    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+    if _answer().strip().lower() not in ("y", "yes"):
         raise NotConfirmedError("not confirmed; nothing was written")
+
+
+def _answer() -> str:
+    """Read a line; where the input ends, or Ctrl-C ends it, what is said next begins a line of its own."""
+    try:
+        answer = sys.stdin.readline()
+    except KeyboardInterrupt:
+        click.echo(err=True)
+        raise
+    if not answer:
+        click.echo(err=True)
+    return answer

@@ -88,7 +88,9 @@ async def _read(client: AsyncMlflowClient, run_id: str) -> Run:
 
 
 async def find_listed(client: AsyncMlflowClient, texts: Sequence[str], named: Named) -> list[VersionedRun]:
-    """Return the finished runs that texts name, in their order; without an experiment, that of the first full id.
+    """Return the finished runs that texts name, in their order.
+
+    Unless an option names the experiment, it is that of the first full id.
 
     Raises:
         InvalidInputError: a text can be no run, fits several, or the same run is named twice.
@@ -99,7 +101,7 @@ async def find_listed(client: AsyncMlflowClient, texts: Sequence[str], named: Na
 
     for text in texts:
         _check(text)
-    if not named.known and (full := next((text for text in texts if _ID.fullmatch(text)), None)):
+    if not named.given and (full := next((text for text in texts if _ID.fullmatch(text)), None)):
         run = await _read(client, full)
         named = Named(run.info.experiment_id, None, named.submodel_name or run.data.params.get("submodel_name"))
     if not named.known:
