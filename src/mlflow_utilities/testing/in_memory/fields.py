@@ -1,145 +1,244 @@
-"""Reading the fields of a request, with the refusals of MLflow's handlers."""
+"""Reading the JSON of a request as MLflow's handlers do: lenient where protobuf is, and strict where they check.
+
+A value of a wrong type ends the reading: what stands after it in the JSON is dropped, as is a nested value itself; only
+fields at the top are then checked for their types.
+"""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
-from typing import Any, cast
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
-from mlflow_utilities.testing.in_memory.refusals import Refused, UnsupportedByInMemoryMlflow, invalid
+from mlflow_utilities.testing.in_memory.refusals import Refused, invalid
 
-__all__ = ["MAX_INT64", "Fields"]
+__all__ = ["Enum", "Field", "Fields", "Message", "Repeated", "read"]
 
-MAX_INT64 = 2**63 - 1
-_SEE = " See the API docs for more information about request parameters."
-
-
-def _invalid_value(name: str, value: object) -> Refused:
-    shown = json.dumps(value, sort_keys=True, separators=(",", ":"))
-    kind = type(value).__name__
-    return invalid(f"Invalid value {shown} for parameter '{name}' supplied:  Hint: Value was of type '{kind}'.{_SEE}")
+_HINT = " See the API docs for more information about request parameters."
+_INT_BITS = {"int32": 31, "int64": 63}
 
 
-class Fields:
-    """The arguments of a request: what is absent, null or of another type is told apart as MLflow does."""
+class Fields(dict[str, Any]):
+    """The fields of a request: a query's values are texts or lists of them; `unreadable` when the body was no JSON."""
 
-    def __init__(self, given: Mapping[str, Any], *required: str) -> None:
-        self._given = given
-        for name in required:
-            if given.get(name) in (None, ""):
-                raise invalid(f"Missing value for required parameter '{name}'.{_SEE}")
+    def __init__(self, values: Mapping[str, Any], *, query: bool = False, unreadable: bool = False) -> None:
+        super().__init__(values)
+        self.query = query
+        self.unreadable = unreadable
 
-    def has(self, name: str) -> bool:
-        """Return whether the field was sent."""
-        return self._given.get(name) is not None
 
-    def text(self, name: str, default: str = "") -> str:
-        """Return a text field."""
-        value = self._given.get(name)
+@dataclass(frozen=True, slots=True)
+class Enum:
+    """A type whose values are names; `names` also by their numbers."""
+
+    names: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """A list of scalars ("string") or of messages."""
+
+    of: str | Message
+
+
+Type: TypeAlias = "str | Enum | Repeated | Message"
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """A field at the top: its type, whether it must be there, whether a wrong type is refused."""
+
+    type: Type
+    required: bool = False
+    checked: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """The types of the fields of a nested object."""
+
+    fields: Mapping[str, Type]
+
+
+class _Unreadable(Exception):  # noqa: N818 - caught in this module
+    """A value of a wrong type; what stands after it is not read."""
+
+
+def read(request: Mapping[str, Any], fields: Mapping[str, Field]) -> dict[str, Any]:
+    """Return the fields that are set, in their types.
+
+    Raises Refused for a required field that is missing or empty, and for a wrong type at the top.
+    """
+    message = Message({name: field.type for name, field in fields.items()})
+    raw = _of_query(request, fields) if isinstance(request, Fields) and request.query else request
+    _refuse_both_spellings(raw, message)
+    values: dict[str, Any] = {}
+    failed = False
+    try:
+        _fill(values, raw, message)
+    except _Unreadable:
+        failed = True
+    for name, field in fields.items():
+        value = raw.get(name)
+        if name == "run_id" and value is None:
+            value = raw.get("run_uuid")
+        if name in raw and failed and field.checked and not _looks_right(value, field.type):
+            shown = json.dumps(value, sort_keys=True, separators=(",", ":"))
+            kind = type(value).__name__
+            raise invalid(
+                f"Invalid value {shown} for parameter '{name}' supplied:  Hint: Value was of type '{kind}'.{_HINT}"
+            )
+        if field.required and (value is None or value == ""):
+            raise invalid(f"Missing value for required parameter '{name}'.{_HINT}")
+    return values
+
+
+def _of_query(request: Mapping[str, Any], fields: Mapping[str, Field]) -> dict[str, Any]:
+    """Return a query's values as JSON would hold them: lists for repeated fields, booleans for those."""
+    values: dict[str, Any] = {}
+    for name, field in fields.items():
+        if name not in request:
+            continue
+        value: Any = request[name]
+        if isinstance(field.type, Repeated):
+            value = value if isinstance(value, list) else [value]
+        elif isinstance(value, list):
+            value = value[0]
+        if field.type == "bool":
+            if str(value).lower() not in ("true", "false"):
+                raise invalid(f"Invalid boolean value: {value}, must be 'true' or 'false'.")
+            value = str(value).lower() == "true"
+        values[name] = value
+    return values
+
+
+def _camel(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.title() for word in rest)
+
+
+def _refuse_both_spellings(raw: Mapping[str, Any], message: Message) -> None:
+    for name, kind in message.fields.items():
+        other = _camel(name)
+        if name != other and name in raw and other in raw:
+            raise invalid(f"Request specifies both '{name}' and '{other}'; provide only one of them.")
+        inner = kind.of if isinstance(kind, Repeated) else kind
+        if isinstance(inner, Message):
+            for item in _objects(raw.get(name, raw.get(other))):
+                _refuse_both_spellings(item, inner)
+
+
+def _objects(value: object) -> Iterator[Mapping[str, Any]]:
+    for item in _items(value) if isinstance(value, list) else [value]:
+        if isinstance(item, dict):
+            yield item
+
+
+def _items(value: object) -> Sequence[Any]:
+    return value if isinstance(value, list) else ()
+
+
+def _fill(values: dict[str, Any], raw: object, message: Message) -> None:
+    if not isinstance(raw, dict):
+        raise _Unreadable
+    spellings = {_camel(name): name for name in message.fields} | {name: name for name in message.fields}
+    items: Mapping[str, Any] = raw
+    for spelling, value in items.items():
+        name = spellings.get(spelling)
+        if name is None:
+            continue
+        kind = message.fields[name]
         if value is None:
-            return default
-        if not isinstance(value, str):
-            raise _invalid_value(name, value)
+            values.pop(name, None)
+        elif isinstance(kind, Repeated):
+            _fill_list(values.setdefault(name, []), value, kind.of)
+        elif isinstance(kind, Message):
+            _fill(values.setdefault(name, {}), value, kind)
+        elif (scalar := _scalar(value, kind)) is not None:
+            values[name] = scalar
+
+
+def _fill_list(values: list[Any], raw: object, of: str | Message) -> None:
+    values.clear()
+    if not isinstance(raw, list):
+        raise _Unreadable
+    for item in _items(raw):
+        if isinstance(of, Message):
+            values.append({})
+            _fill(values[-1], item, of)
+        else:
+            values.append(_scalar(item, of))
+
+
+def _scalar(value: object, kind: str | Enum) -> str | int | float | bool | None:
+    """Return a value in its type; None for an unknown name of an enum, which is ignored."""
+    if isinstance(kind, Enum):
+        return _enum(value, kind)
+    if kind in _INT_BITS:
+        return _integer(value, _INT_BITS[kind])
+    if kind == "double":
+        return _double(value)
+    if isinstance(value, bool if kind == "bool" else str):
         return value
-
-    def optional_text(self, name: str) -> str | None:
-        """Return a text field, or None if it was not sent."""
-        return self.text(name) if self.has(name) else None
-
-    def integer(self, name: str, default: int = 0) -> int:
-        """Return an int64 field: a number, or a text of one."""
-        value = self._given.get(name)
-        if value is None:
-            return default
-        number = _as_integer(value)
-        if number is None:
-            raise _invalid_value(name, value)
-        return number
-
-    def optional_integer(self, name: str) -> int | None:
-        """Return an int64 field, or None if it was not sent."""
-        return self.integer(name) if self.has(name) else None
-
-    def number(self, name: str) -> float:
-        """Return a double field: NaN and the infinities are texts in JSON."""
-        return self.as_number(name, self._given.get(name))
-
-    @staticmethod
-    def as_number(name: str, value: object) -> float:
-        """Return the double that a value stands for."""
-        if isinstance(value, bool) or not isinstance(value, int | float | str):
-            raise _invalid_value(name, value)
-        try:
-            return float(value)
-        except ValueError as error:
-            raise _invalid_value(name, value) from error
-
-    def flag(self, name: str) -> bool:
-        """Return a boolean field."""
-        value = self._given.get(name, False)
-        if isinstance(value, bool):
-            return value
-        if value in ("true", "false"):
-            return value == "true"
-        raise _invalid_value(name, value)
-
-    def texts(self, name: str) -> list[str]:
-        """Return a list of texts."""
-        values = self.array(name)
-        if any(not isinstance(value, str) for value in values):
-            raise UnsupportedByInMemoryMlflow(f"{name} has items that are not text: {values!r}")
-        return cast("list[str]", values)
-
-    def array(self, name: str) -> list[Any]:
-        """Return a list."""
-        value = self._given.get(name)
-        if value is None:
-            return []
-        if not isinstance(value, list):
-            raise _invalid_value(name, value)
-        return cast("list[Any]", value)
-
-    def objects(self, name: str, *required: str) -> list[Mapping[str, Any]]:
-        """Return a list of objects that have the required fields."""
-        found = self.array(name)
-        for index, item in enumerate(found):
-            if not isinstance(item, dict):
-                raise UnsupportedByInMemoryMlflow(f"{name}[{index}] is not an object: {item!r}")
-            for field in required:
-                if cast("dict[str, Any]", item).get(field) in (None, ""):
-                    raise invalid(f"Missing value for required parameter '{name}[{index}].{field}'.{_SEE}")
-        return cast("list[Mapping[str, Any]]", found)
-
-    def pairs(self, name: str, *, required: bool = True) -> list[tuple[str, str]]:
-        """Return a list of key and value, both text; a value that is absent is empty."""
-        found: list[tuple[str, str]] = []
-        for item in self.objects(name, *(["key"] if required else [])):
-            key, value = item.get("key") or "", item.get("value")
-            if not isinstance(key, str) or not isinstance(value, str | None):
-                raise UnsupportedByInMemoryMlflow(f"{name} has an item that is not text: {item!r}")
-            found.append((key, value or ""))
-        return found
-
-    def choice(self, name: str, names: Mapping[str, int], default: str) -> str:
-        """Return the name of an enum's value, given as name or number; MLflow drops a name that it does not know."""
-        value = self._given.get(name)
-        if isinstance(value, str) and value in names:
-            return value
-        number = None if value is None else _as_integer(value)
-        return next((known for known, code in names.items() if code == number), default)
+    raise _Unreadable
 
 
-def _as_integer(value: object) -> int | None:
-    if isinstance(value, bool):
+def _integer(value: object, bits: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise _Unreadable
+    if isinstance(value, str) and " " in value:
+        raise _Unreadable
+    try:
+        number = int(value) if isinstance(value, int | str) else value
+    except ValueError:
+        number = _double(value)
+    if isinstance(number, float):
+        if not number.is_integer():
+            raise _Unreadable
+        number = int(number)
+    if not -(2**bits) <= number < 2**bits:
+        raise _Unreadable
+    return number
+
+
+def _double(value: object) -> float:
+    if isinstance(value, float) and not math.isfinite(value):
+        raise _Unreadable
+    if value == "nan" or not isinstance(value, int | float | str):
+        raise _Unreadable
+    try:
+        return float(value)
+    except (ValueError, OverflowError):
+        raise _Unreadable from None
+
+
+def _enum(value: object, kind: Enum) -> str | None:
+    if isinstance(value, str) and value in kind.names:
+        return value
+    try:
+        number = int(value) if isinstance(value, int | float | str) else None
+    except ValueError:
         return None
-    if isinstance(value, str):
+    for name, its_number in kind.names.items():
+        if number == its_number:
+            return name
+    raise _Unreadable
+
+
+def _looks_right(value: object, kind: Type) -> bool:
+    """Check as the handlers do once protobuf has refused something."""
+    if isinstance(kind, Repeated):
+        return isinstance(value, list) and (kind.of != "string" or all(isinstance(item, str) for item in value))
+    if kind in _INT_BITS or kind == "double":
         try:
-            value = float(value) if any(ch in value for ch in ".eE") else int(value)
+            float(value) if kind == "double" else int(value)  # type: ignore[call-overload, arg-type]
         except ValueError:
-            return None
-    if isinstance(value, float) and (not math.isfinite(value) or value != int(value)):
-        return None
-    if not isinstance(value, int | float):
-        return None
-    return int(value) if -MAX_INT64 - 1 <= value <= MAX_INT64 else None
+            return False
+        except TypeError:
+            raise Refused("Internal Server Error", "INTERNAL_ERROR") from None
+        return True
+    if kind == "bool":
+        return isinstance(value, bool)
+    return isinstance(value, str) or isinstance(kind, Enum | Message)

@@ -1,48 +1,31 @@
-"""The filter language of MLflow's searches: clauses joined by AND, evaluated as its SQL store does."""
+"""The filters of MLflow's searches: clauses joined by AND, nothing else."""
 
 from __future__ import annotations
 
 import ast
-import math
-import operator as comparing
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import TypeAlias
 
-from mlflow_utilities.testing.in_memory.refusals import UnsupportedByInMemoryMlflow, invalid
+from mlflow_utilities.testing.in_memory.refusals import Refused, invalid
 
-__all__ = ["EQUALITY", "LIKE", "LISTS", "NULLS", "NUMERIC", "Comparison", "Grammar", "identifier", "matches", "parse"]
+__all__ = ["LISTS", "NULLS", "NUMBERS", "TEXTS", "Comparison", "Grammar", "Value", "compares", "like", "parse"]
 
-NUMERIC = frozenset({"=", "!=", ">", ">=", "<", "<="})
-EQUALITY = frozenset({"=", "!="})
-LIKE = EQUALITY | {"LIKE", "ILIKE"}
+NUMBERS = frozenset({"=", "!=", ">", ">=", "<", "<="})
+TEXTS = frozenset({"=", "!=", "LIKE", "ILIKE"})
 LISTS = frozenset({"IN", "NOT IN"})
 NULLS = frozenset({"IS NULL", "IS NOT NULL"})
+_LONGEST_LIST = 10_000
 
-_ORDERED = {">": comparing.gt, ">=": comparing.ge, "<": comparing.lt, "<=": comparing.le}
-
-Value = str | float | tuple[str, ...] | None
-
-_TOKEN = re.compile(
-    r"""\s*(?:
-      (?P<single>'(?:''|\\'|[^'])*')
-    | (?P<list>\((?:\s*(?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")\s*,?)*\))
-    | (?P<number>-?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?(?![\w.]))
-    | (?P<key>(?:[A-Za-z_]\w*|`[^`]*`|"(?:""|\\"|[^"])*")(?:\.(?:`[^`]*`|"(?:""|\\"|[^"])*"|'[^']*'|[\w]+))*)
-    | (?P<operator>!=|>=|<=|=|>|<)
-    )""",
-    re.VERBOSE,
-)
-_WORDS = re.compile(r"\s+(NOT\s+IN|IN|LIKE|ILIKE|IS\s+NOT\s+NULL|IS\s+NULL)(?=[\s('\"]|$)", re.IGNORECASE)
-_AND = re.compile(r"\s*\bAND\b", re.IGNORECASE)
+Value: TypeAlias = "str | int | float | tuple[str, ...] | None"
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One clause: `kind` is metric, parameter, tag, dataset or attribute."""
+    """One clause: `entity` is attribute, metric, parameter, tag or dataset; `operator` is in upper case."""
 
-    kind: str
+    entity: str
     key: str
     operator: str
     value: Value
@@ -50,161 +33,211 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Grammar:
-    """What one search understands."""
+    """What one of the searches understands.
 
-    kinds: Mapping[str, str]
-    attributes: Mapping[str, str]  # name -> "text" or "number"
-    operators: Mapping[str, frozenset[str]]  # by kind; those of attributes by "text" and "number"
-    lists: frozenset[str] = frozenset()  # attributes that take a list
-    renamed: Mapping[str, str] = field(default_factory=dict[str, str])
+    `prefixes` leads what may stand before the dot to its entity; a name without a dot is an attribute. `attributes`
+    and `entities` give the operators of each attribute and of every key of another entity. `numbers` are the entities
+    and attributes that compare with bare numbers, `datasets` the keys of that entity. `any_case` says whether LIKE
+    may be written like; `quoted_keys` whether attributes may be quoted; `quoted_numbers` whether numbers may.
+    """
+
+    prefixes: Mapping[str, str]
+    attributes: Mapping[str, frozenset[str]]
+    entities: Mapping[str, frozenset[str]]
+    numbers: frozenset[str] = frozenset()
+    datasets: frozenset[str] = field(default_factory=frozenset[str])
+    any_case: bool = True
+    quoted_keys: bool = True
+    quoted_numbers: bool = False
+
+
+# What is quoted is taken as it stands: a doubled quote stays doubled, a backslash only keeps the quote after it inside.
+_SINGLE = r"'(?:''|\\'|[^'])*'"
+_DOUBLE = r'"(?:""|\\"|[^"])*"'
+_BACKTICK = r"`(?:``|[^`])*`"
+_PART = rf"(?:[^\W\d]\w*|\d+[^\W\d]\w*|{_BACKTICK}|{_DOUBLE})"
+_TOKENS = re.compile(
+    rf"""(?P<space>\s+)
+    |(?P<number>-?\d+(?:\.\d+)?[eE]-?\d+(?!\w)|-?(?:\d+\.\d*|\.\d+)(?!\w)|-?\d+(?!\w))
+    |(?P<text>{_SINGLE})
+    |(?P<list>\((?:{_SINGLE}|{_DOUBLE}|[^()'"])*\))
+    |(?P<name>{_PART}(?:\.(?:{_PART}|{_SINGLE})?)*)
+    |(?P<operator>[<>=~!]+)""",
+    re.VERBOSE,
+)
+_Token: TypeAlias = tuple[str, str]
 
 
 def parse(text: str, grammar: Grammar) -> list[Comparison]:
-    """Return the clauses of a filter.
+    """Return the clauses of a filter, none for an empty one.
 
-    Raises:
-        Refused: 400, as MLflow says it of a filter it cannot read.
-        UnsupportedByInMemoryMlflow: MLflow's parser accepts more spellings of keys than this one knows.
-
+    Raises Refused with INVALID_PARAMETER_VALUE for what the grammar does not know.
     """
-    if _outside_quotes(text, ";"):
-        raise invalid(f"Search filter contained multiple expression {text!r}. Provide AND-ed expression list.")
-    found: list[Comparison] = []
-    position = 0
-    while text[position:].strip():
-        if joined := _AND.match(text, position):
-            position = joined.end()
+    if not text:
+        return []
+    if not text.strip():
+        raise invalid(f"Invalid filter '{text}'. Could not be parsed.")
+    tokens = list(_tokens(text))
+    comparisons: list[Comparison] = []
+    at = 0
+    while at < len(tokens):
+        kind, word = tokens[at]
+        if kind == "name" and word.upper() == "AND":
+            at += 1
             continue
-        clause, position = _clause(text, position, grammar)
-        found.append(clause)
-        if text[position:].strip() and not _AND.match(text, position):
-            raise invalid(f"Invalid clause(s) in filter string: '{text[position:].strip()}'")
-    return found
+        left, operator, right, at = _clause(text, tokens, at)
+        comparisons.append(_comparison(left, operator, right, grammar))
+    return comparisons
 
 
-def _outside_quotes(text: str, wanted: str) -> bool:
-    return wanted in re.sub(r"'(?:''|\\'|[^'])*'|\"(?:\"\"|\\\"|[^\"])*\"|`[^`]*`", "", text)
+def _tokens(text: str) -> Iterator[_Token]:
+    at = 0
+    while at < len(text):
+        match = _TOKENS.match(text, at)
+        if match is None:
+            raise invalid(f"Invalid clause(s) in filter string: '{text[at:]}'")
+        at = match.end()
+        kind = str(match.lastgroup)
+        if kind != "space":
+            yield kind, match.group()
 
 
-def _clause(text: str, position: int, grammar: Grammar) -> tuple[Comparison, int]:
-    key = _take(text, position, "key")
-    if key is None:
-        raise invalid(f"Invalid clause(s) in filter string: '{text[position:].strip()}'")
-    kind, name = identifier(key[0], grammar)
-    position = key[1]
-    if word := _WORDS.match(text, position):
-        operator, position = " ".join(word[1].upper().split()), word.end()
-    else:
-        sign = _take(text, position, "operator")
-        if sign is None:
-            following = text[position : position + 1]
-            if following and not following.isspace():
-                raise UnsupportedByInMemoryMlflow(f"a key in {text!r} is not quoted; write it in backticks")
-            raise invalid(f"Invalid clause(s) in filter string: '{text.strip()}'")
-        operator, position = sign
-    value, position = (None, position) if operator in NULLS else _value(text, position, kind, name, grammar)
-    clause = Comparison(kind, name, operator, value)
-    _check_operator(clause, grammar)
-    return clause, position
+def _clause(text: str, tokens: list[_Token], at: int) -> tuple[str, str, _Token | None, int]:
+    """Return name, operator, value and where the next clause begins."""
+    kind, left = tokens[at]
+    if kind == "text":
+        raise invalid(f"Invalid comparison clause. Expected 'Identifier' found '{left}'")
+    rest = tokens[at + 1 : at + 4]
+    if kind != "name" or not rest:
+        raise invalid(f"Invalid clause(s) in filter string: '{text}'")
+    words = [word.upper() if kind in ("name", "operator") else "" for kind, word in rest]
+    if words[:2] == ["IS", "NULL"]:
+        return left, "IS NULL", None, at + 3
+    if words == ["IS", "NOT", "NULL"]:
+        return left, "IS NOT NULL", None, at + 4
+    if words[:2] == ["NOT", "IN"] and len(rest) == 3 and rest[2][0] == "list":
+        return left, "NOT IN", rest[2], at + 4
+    if words[0] == "IN" and len(rest) > 1 and rest[1][0] == "list":
+        return left, rest[0][1], rest[1], at + 3
+    if (rest[0][0] == "operator" or words[0] in ("LIKE", "ILIKE")) and len(rest) > 1 and rest[1][0] != "operator":
+        return left, rest[0][1], rest[1], at + 3
+    raise invalid(f"Invalid clause(s) in filter string: '{text}'")
 
 
-def _take(text: str, position: int, group: str) -> tuple[str, int] | None:
-    match = _TOKEN.match(text, position)
-    return (match[group], match.end()) if match and match.lastgroup == group else None
+def _comparison(left: str, operator: str, right: _Token | None, grammar: Grammar) -> Comparison:
+    entity, key = _identifier(left, grammar)
+    upper = operator.upper() if grammar.any_case else operator
+    allowed = grammar.attributes[key] if entity == "attribute" else grammar.entities[entity]
+    if right is None:
+        if upper not in allowed:
+            raise invalid(f"IS NULL / IS NOT NULL is not supported for '{entity}' '{key}'")
+        return Comparison(entity, key, upper, None)
+    numeric = entity in grammar.numbers or (entity == "attribute" and key in grammar.numbers)
+    if right[0] == "list" and not allowed & LISTS:
+        raise invalid(f"'{key}' does not support comparison with a list of quoted string values. Found {right[1]}")
+    value = _number(key, right, grammar) if numeric else _text(entity, right)
+    if upper not in allowed or isinstance(value, tuple) != (upper in LISTS):
+        raise invalid(f"Invalid comparator '{operator}' not one of '{sorted(allowed)}'")
+    return Comparison(entity, key, upper, value)
 
 
-def identifier(text: str, grammar: Grammar) -> tuple[str, str]:
-    """Return kind and key of a name in a filter or in `order_by`."""
-    prefix, dot, key = text.partition(".")
+def _identifier(name: str, grammar: Grammar) -> tuple[str, str]:
+    prefix, dot, key = name.partition(".")
     if not dot:
-        prefix, key = "attribute", text
-    prefix = prefix.strip("`")
-    kind = grammar.kinds.get(prefix)
-    if kind is None:
-        raise invalid(f"Invalid entity type '{prefix}'. Valid values are {sorted(set(grammar.kinds.values()))}")
-    if len(key) >= 2 and key[0] in "'\"" and key[-1] == key[0]:
-        key = key[1:-1]
-    if len(key) >= 2 and key[0] == key[-1] == "`":
-        key = key[1:-1]
-    if kind == "attribute" and key not in grammar.attributes:
-        raise invalid(f"Invalid attribute key '{key}' specified. Valid keys are '{set(grammar.attributes)}'")
-    if kind == "dataset" and key not in ("name", "digest", "context"):
-        raise invalid(f"Invalid dataset key '{key}' specified. Valid keys are name, digest, context")
-    return kind, grammar.renamed.get(key, key) if kind == "attribute" else key
+        prefix, key = "attribute", name
+    entity = grammar.prefixes.get(_unquoted(prefix, "`"))
+    if entity is None:
+        raise invalid(f"Invalid entity type '{prefix}'. Valid values are {sorted(grammar.prefixes)}")
+    if entity == "attribute" and not grammar.quoted_keys and key not in grammar.attributes:
+        raise invalid(f"Invalid attribute key '{key}' specified. Valid keys are '{sorted(grammar.attributes)}'")
+    key = _unquoted(_unquoted(key, "'\""), "`")
+    if entity == "attribute" and key not in grammar.attributes:
+        raise invalid(f"Invalid attribute key '{key}' specified. Valid keys are '{sorted(grammar.attributes)}'")
+    if entity == "dataset" and key not in grammar.datasets:
+        raise invalid(f"Invalid dataset key '{key}' specified. Valid keys are '{sorted(grammar.datasets)}'")
+    return entity, key
 
 
-def _value(text: str, position: int, kind: str, key: str, grammar: Grammar) -> tuple[Value, int]:
-    match = _TOKEN.match(text, position)
-    group = match.lastgroup if match else None
-    if match is None or group in (None, "operator"):
-        raise invalid(f"Invalid comparison clause. Expected 3 tokens found {text[position:].strip()!r}")
-    token, end = match[group or 0], match.end()
-    wants_number = kind == "metric" or (kind == "attribute" and grammar.attributes[key] == "number")
-    if wants_number:
-        if group != "number":
-            raise invalid(f"Expected numeric value type for {kind}: {key}. Found {token}")
-        return (float(token) if any(ch in token for ch in ".eE") else int(token)), end
-    if group == "list":
-        return _listed(token, kind, key, grammar), end
-    if group == "number":
-        raise invalid(f"Expected a quoted string value for {kind} (e.g. 'my-value'). Got value {token}")
-    if token[0] not in "'\"" or token[-1] != token[0] or len(token) < 2:
-        raise invalid(
-            "Parameter value is either not quoted or unidentified quote types used for string value "
-            f"{token}. Use either single or double quotes."
-        )
-    return token[1:-1], end
-
-
-def _listed(token: str, kind: str, key: str, grammar: Grammar) -> tuple[str, ...]:
-    if kind != "dataset" and key not in grammar.lists:
-        raise invalid(
-            f"Only {sorted(grammar.lists)} attributes support comparison with a list of quoted string values."
-        )
+def _number(key: str, token: _Token, grammar: Grammar) -> int | float:
+    kind, text = token
+    if grammar.quoted_numbers and (kind == "text" or text.startswith('"')):
+        text = text[1:-1]
+    elif kind != "number":
+        raise invalid(f"Expected numeric value type for {key}. Found {text}")
     try:
-        found: Any = ast.literal_eval(token)
-    except (SyntaxError, ValueError) as error:
-        raise invalid("While parsing a list in the query, expected string value, punctuation, or whitespace") from error
-    values = tuple(cast("tuple[object, ...]", found)) if isinstance(found, tuple) else (found,)
-    if not values:
-        raise invalid("While parsing a list in the query, expected a non-empty list of string values")
-    return tuple(str(value) for value in values)
+        return int(text) if re.fullmatch(r"-?\d+", text) else float(text)
+    except ValueError:
+        raise invalid(f"Expected numeric value type for {key}. Found {text}") from None
 
 
-def _check_operator(clause: Comparison, grammar: Grammar) -> None:
-    allowed = grammar.operators[grammar.attributes[clause.key] if clause.kind == "attribute" else clause.kind]
-    if clause.kind == "attribute" and clause.key in grammar.lists:
-        allowed |= LISTS
-    if clause.operator not in allowed:
-        raise invalid(f"Invalid comparator '{clause.operator}' for {clause.kind} '{clause.key}'")
-    if isinstance(clause.value, tuple) != (clause.operator in LISTS):
-        raise invalid(f"Invalid comparison clause: {clause.operator} with {clause.value!r}")
+def _text(entity: str, token: _Token) -> str | tuple[str, ...]:
+    kind, text = token
+    if kind == "list":
+        return _list(text)
+    if kind == "number":
+        raise invalid(f"Expected a quoted string value for {entity} (e.g. 'my-value'). Got value {text}")
+    if len(text) >= 2 and text[0] == text[-1] and text[0] in "'\"":
+        return text[1:-1]
+    raise invalid(
+        "Parameter value is either not quoted or unidentified quote types used for string value"
+        f" {text}. Use either single or double quotes."
+    )
 
 
-def matches(clauses: Sequence[Comparison], look_up: Callable[[str, str], Any]) -> bool:
-    """Return whether all clauses hold; `look_up(kind, key)` gives None for what is not there, as SQL's NULL."""
-    return all(_holds(clause, look_up(clause.kind, clause.key)) for clause in clauses)
+def _list(text: str) -> tuple[str, ...]:
+    """Read a list as Python does, which is what makes it the only place where quotes can be escaped."""
+    what = "While parsing a list in the query, expected a non-empty list of string values, but got"
+    try:
+        read: object = ast.literal_eval(text)
+    except SyntaxError:
+        raise invalid(f"{what} ill-formed list.") from None
+    except ValueError:
+        raise Refused("Internal Server Error", "INTERNAL_ERROR") from None
+    values: tuple[object, ...] = read if isinstance(read, tuple) else (read,)
+    texts = tuple(value for value in values if isinstance(value, str))
+    if not values or len(texts) != len(values):
+        raise invalid(f"{what} {text}")
+    if 2 * len(texts) > _LONGEST_LIST:
+        raise invalid(f"Error on parsing filter: the list has {len(texts)} values")
+    return texts
 
 
-def _holds(clause: Comparison, found: Any) -> bool:
-    operator, value = clause.operator, clause.value
-    if operator in NULLS:
-        return (found is None) == (operator == "IS NULL")
-    if found is None:
+def _unquoted(text: str, quotes: str) -> str:
+    return text[1:-1] if len(text) >= 2 and text[0] == text[-1] and text[0] in quotes else text
+
+
+def compares(comparison: Comparison, stored: str | int | float | None) -> bool:
+    """Tell whether a stored value satisfies a clause; what is absent satisfies IS NULL alone."""
+    operator, value = comparison.operator, comparison.value
+    if operator == "IS NULL":
+        return stored is None
+    if stored is None:
         return False
+    if operator == "IS NOT NULL":
+        return True
     if isinstance(value, tuple):
-        return (found in value) == (operator == "IN")
+        return (stored in value) == (operator == "IN")
     if operator in ("LIKE", "ILIKE"):
-        return _like(str(found), str(value), ignore_case=operator == "ILIKE")
-    if isinstance(found, float) and math.isnan(found):
-        return operator == "!="
-    wanted: Any = value
-    if operator in EQUALITY:
-        return bool(found == wanted) == (operator == "=")
-    return bool(_ORDERED[operator](found, wanted))
+        return like(str(stored), str(value), any_case=operator == "ILIKE")
+    if operator in ("=", "!="):
+        return (stored == value) == (operator == "=")
+    return _ordered(operator, float(stored), float(value or 0))
 
 
-def _like(text: str, pattern: str, *, ignore_case: bool) -> bool:
-    wild = {"%": ".*", "_": "."}
-    expression = "".join(wild.get(ch) or re.escape(ch) for ch in pattern)
-    return re.fullmatch(expression, text, re.DOTALL | (re.IGNORECASE if ignore_case else 0)) is not None
+def _ordered(operator: str, stored: float, wanted: float) -> bool:
+    if operator.startswith(">"):
+        return stored > wanted or (operator == ">=" and stored == wanted)
+    return stored < wanted or (operator == "<=" and stored == wanted)
+
+
+def like(text: str, pattern: str, *, any_case: bool = False) -> bool:
+    """Match with % for any text and _ for one character, without an escape, as SQLite does."""
+    if any_case:
+        text, pattern = _lower(text), _lower(pattern)
+    expression = "".join({"%": ".*", "_": "."}.get(letter, re.escape(letter)) for letter in pattern)
+    return re.fullmatch(expression, text, re.DOTALL) is not None
+
+
+def _lower(text: str) -> str:
+    """Lower ASCII letters alone, as SQLite does."""
+    return "".join(letter.lower() if letter.isascii() else letter for letter in text)

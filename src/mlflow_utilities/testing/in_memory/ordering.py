@@ -1,68 +1,57 @@
-"""The order of a search's results."""
+"""order_by: one field, or one with its direction, in each of its texts."""
 
 from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Sequence
-from functools import cmp_to_key
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
 
-from mlflow_utilities.testing.in_memory.filter_language import Grammar, identifier
-from mlflow_utilities.testing.in_memory.refusals import Refused, invalid
+from mlflow_utilities.testing.in_memory.refusals import invalid
 
-__all__ = ["Term", "parse_order", "sorted_by"]
+__all__ = ["ordered", "parse_order", "split_order"]
 
-T = TypeVar("T")
-Term = tuple[str, str, bool]  # kind, key, ascending
-_CLAUSE = re.compile(r"\s*(?P<key>.+?)(?:\s+(?P<way>ASC|DESC))?\s*", re.IGNORECASE | re.DOTALL)
+_Item = TypeVar("_Item")
+_PART = r"""(?:[^\W\d]\w*|\d+[^\W\d]\w*|`[^`]*`|"[^"]*")"""
+_CLAUSE = re.compile(rf"""({_PART}(?:\.(?:{_PART}|'[^']*')?)*)(?:\s+(\w+))?""")
 
 
-def parse_order(clauses: Iterable[str], grammar: Grammar, *, duplicates: str = "INTERNAL_ERROR") -> list[Term]:
-    """Return the terms of `order_by`.
+def split_order(clause: str) -> tuple[str, bool]:
+    """Return the field of a clause as it is written, and whether it ascends.
 
-    Raises:
-        Refused: one cannot be read, or two are of the same key.
-
+    Raises Refused for what is no field, optionally with ASC or DESC in any case.
     """
-    found: list[Term] = []
-    for clause in clauses:
-        match = _CLAUSE.fullmatch(clause)
-        if match is None:
-            raise invalid(f"Invalid order_by clause '{clause}'. Could not be parsed.")
-        if re.fullmatch(r"(?:[\w.]|`[^`]*`|\"[^\"]*\"|'[^']*')+", match["key"]) is None:
-            raise invalid(f"Invalid order_by clause '{clause}'. Could not be parsed.")
-        kind, key = identifier(match["key"], grammar)
-        found.append((kind, key, (match["way"] or "ASC").upper() == "ASC"))
-    keys = [(kind, key) for kind, key, _ in found]
-    if len(set(keys)) < len(keys):
-        raise Refused(f"`order_by` contains duplicate fields: {list(clauses)}", duplicates)
-    return found
+    match = _CLAUSE.fullmatch(clause)
+    if match is None or match[1].upper() in ("ASC", "DESC"):
+        raise invalid(f"Invalid order_by clause '{clause}'. Could not be parsed.")
+    direction = (match[2] or "asc").lower()
+    if direction not in ("asc", "desc"):
+        raise invalid(f"Invalid ordering key in order_by clause '{clause}'.")
+    return match[1], direction == "asc"
 
 
-def sorted_by(items: Sequence[T], terms: Sequence[Term], look_up: Callable[[T, str, str], Any]) -> list[T]:
-    """Return the items in the order of the terms: what is missing comes last, NaN before it, whatever the direction."""
-
-    def compare(one: T, other: T) -> int:
-        for kind, key, ascending in terms:
-            found = _compare(look_up(one, kind, key), look_up(other, kind, key), ascending)
-            if found:
-                return found
-        return 0
-
-    return sorted(items, key=cmp_to_key(compare))
-
-
-def _compare(one: Any, other: Any, ascending: bool) -> int:
-    ranks = _rank(one), _rank(other)
-    if ranks[0] != ranks[1]:
-        return -1 if ranks[0] < ranks[1] else 1
-    if ranks[0] or one == other:
-        return 0
-    return -1 if (one < other) == ascending else 1
+def parse_order(clause: str, prefixes: Mapping[str, str], attributes: Iterable[str]) -> tuple[str, str, bool]:
+    """Return entity, key and whether it ascends; `prefixes` and `attributes` as in a Grammar."""
+    name, ascending = split_order(clause)
+    prefix, dot, key = name.partition(".")
+    if not dot:
+        prefix, key = "attribute", name
+    entity = prefixes.get(prefix)
+    if entity is None:
+        raise invalid(f"Invalid entity type '{prefix}'. Valid values are {sorted(prefixes)}")
+    if len(key) >= 2 and key[0] == key[-1] and key[0] in "`'\"":
+        key = key[1:-1]
+    if entity == "attribute" and key not in attributes:
+        raise invalid(f"Invalid attribute key '{key}' specified. Valid keys are '{sorted(attributes)}'")
+    return entity, key, ascending
 
 
-def _rank(value: Any) -> int:
-    if value is None:
-        return 2
-    return 1 if isinstance(value, float) and math.isnan(value) else 0
+def ordered(items: list[_Item], key: Callable[[_Item], str | float | None], *, ascending: bool) -> list[_Item]:
+    """Sort stably; NaN comes after every value and what is absent after NaN, in both directions."""
+    ranks: tuple[list[_Item], list[_Item], list[_Item]] = ([], [], [])
+    for item in items:
+        value = key(item)
+        rank = 2 if value is None else int(isinstance(value, float) and math.isnan(value))
+        ranks[rank].append(item)
+    ranks[0].sort(key=key, reverse=not ascending)  # type: ignore[arg-type]
+    return [item for rank in ranks for item in rank]

@@ -1,51 +1,61 @@
-"""Pages of a search: an offset, written as MLflow writes its tokens."""
+"""Pages: how many results there are on one, and the token of the next."""
 
 from __future__ import annotations
 
 import base64
+import binascii
 import json
 from collections.abc import Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from mlflow_utilities.testing.in_memory.refusals import invalid
 
-__all__ = ["check_max_results", "page_of"]
+__all__ = ["LONGEST_PAGE", "checked_max_results", "page"]
 
-T = TypeVar("T")
+_Item = TypeVar("_Item")
+LONGEST_PAGE = 50_000
 
 
-def check_max_results(value: int, most: int, *, least: int = 1) -> int:
-    """Return the size of a page when MLflow accepts it."""
-    if value < least:
+def checked_max_results(value: int, most: int = LONGEST_PAGE) -> int:
+    """Return `max_results`; raises Refused unless it is 1 to `most`."""
+    if value < 1:
         raise invalid(f"Invalid value {value} for parameter 'max_results' supplied. It must be a positive integer")
     if value > most:
         raise invalid(f"Invalid value {value} for parameter 'max_results' supplied. It must be at most {most}")
     return value
 
 
-def page_of(found: Sequence[T], size: int, token: str) -> tuple[list[T], str | None]:
-    """Return one page, and the token of the next one if there is more."""
-    start = _offset(token)
-    end = start + size
-    return list(found[start:end]), _token(end) if len(found) > end else None
-
-
-def _token(offset: int) -> str:
+def _token_of(offset: int) -> str:
     return base64.b64encode(json.dumps({"offset": offset}).encode()).decode()
 
 
-def _offset(token: str) -> int:
+def _offset_of(token: str) -> int:
     if not token:
         return 0
     try:
-        text = base64.b64decode(token, validate=True)
-    except ValueError as error:
-        raise invalid("Invalid page token, could not base64-decode") from error
+        decoded = base64.b64decode(token)
+    except (binascii.Error, ValueError):
+        raise invalid("Invalid page token, could not base64-decode") from None
     try:
-        value: Any = json.loads(text)
-    except ValueError as error:
-        raise invalid(f"Invalid page token, decoded value={text!r}") from error
-    offset = cast("dict[str, object]", value).get("offset") if isinstance(value, dict) else None
-    if not isinstance(offset, int) or isinstance(offset, bool):
-        raise invalid(f"Invalid page token, parsed value={value!r}")
-    return offset
+        parsed: Any = json.loads(decoded)
+    except ValueError:
+        raise invalid(f"Invalid page token, decoded value={decoded!r}") from None
+    offset: Any = parsed.get("offset") if isinstance(parsed, dict) else None
+    if not offset:
+        raise invalid(f"Invalid page token, parsed value={parsed}")
+    try:
+        return int(offset)
+    except (TypeError, ValueError):
+        raise invalid(f"Invalid page token, not stringable {offset}") from None
+
+
+def page(items: Sequence[_Item], token: str, max_results: int | None) -> tuple[list[_Item], str | None]:
+    """Return the items of one page and the token of the next when there is one.
+
+    Raises Refused for a token that is none.
+    """
+    begin = _offset_of(token)
+    if max_results is None:
+        return list(items[begin:]), None
+    end = begin + max_results
+    return list(items[begin:end]), _token_of(end) if end < len(items) else None
