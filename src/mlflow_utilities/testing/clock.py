@@ -13,6 +13,7 @@ from anyio.lowlevel import checkpoint
 __all__ = ["FakeClock", "SteppedClock"]
 
 _TURNS = 40
+_TURN_OF_THREADS = 0.001
 
 
 class FakeClock:
@@ -130,7 +131,7 @@ class SteppedClock:
         self._elapsed = end
 
     async def advance_until(self, condition: Callable[[], bool], *, step: float = 1.0, at_most: float = 1000.0) -> None:
-        """Let time pass, `step` seconds at a time, until `condition()` holds.
+        """Let time pass, `step` seconds at a time, until `condition()` holds; threads get their turn in between.
 
         Raises AssertionError when it does not hold after `at_most` seconds of this clock.
         """
@@ -139,6 +140,7 @@ class SteppedClock:
             if self._elapsed >= end:
                 raise AssertionError(f"the condition did not hold within {at_most:g} s of the clock")
             await self.advance(step)
+            await anyio.sleep(_TURN_OF_THREADS)
 
 
 async def _settled() -> None:

@@ -28,7 +28,7 @@ _PROXY_PAGE = "<html>\r\n<head><title>{0}</title></head>\r\n<body><center><h1>{0
 _REASONS = {502: "Bad Gateway", 503: "Service Temporarily Unavailable", 504: "Gateway Time-out", 403: "Forbidden"}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Fault:
     """What goes wrong with one request; make it with one of the class methods and give it to `server.faults.add`."""
 
@@ -41,6 +41,9 @@ class Fault:
     stalls: bool = False
     seconds: float | None = None
     piece: int | None = None
+
+    def __repr__(self) -> str:
+        return f"Fault({self.description})"
 
     @classmethod
     def status(

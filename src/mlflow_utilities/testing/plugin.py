@@ -40,8 +40,8 @@ def mlflow_client(mlflow_server: InMemoryMlflow) -> AsyncMlflowClient:
 
 
 @pytest.fixture
-def rollout_test_data(mlflow_client: AsyncMlflowClient) -> Callable[[str], RolloutTestData]:
-    """Give what makes a RolloutTestData for `mlflow_client`: `rollout_test_data("fraud")`."""
+def rollout_test_data(mlflow_server: InMemoryMlflow) -> Callable[[str], RolloutTestData]:
+    """Give what makes a RolloutTestData for `mlflow_server`: `rollout_test_data("fraud")`."""
     from mlflow_utilities.testing.rollouts import RolloutTestData
 
-    return lambda experiment_name: RolloutTestData(experiment_name, client=mlflow_client)
+    return lambda experiment_name: RolloutTestData(experiment_name, mlflow_server)

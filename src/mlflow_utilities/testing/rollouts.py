@@ -11,7 +11,9 @@ from mlflow_utilities.errors import InvalidInputError
 from mlflow_utilities.mlflow_api.values import Rollout
 from mlflow_utilities.rollout.status import ModelStatus
 from mlflow_utilities.rollout.version import Version, VersionLike
+from mlflow_utilities.testing.clock import FakeClock
 from mlflow_utilities.testing.saved_runs import ToSave, save_run
+from mlflow_utilities.testing.server import InMemoryMlflow
 from mlflow_utilities.testing.stand_ins import ConstantModel, model_of
 from mlflow_utilities.testing.wishes import Wanted, fulfil
 
@@ -94,15 +96,15 @@ class RolloutRun:
 class RolloutTestData:
     """The runs, models and statuses of one experiment, as a test wants them.
 
-    Describe runs with `run`, make them with `await apply(client)`; describe changes on the runs, and make those with
-    `await update()`. It works on every server, and is quick in memory. Args: the experiment's name; a `client` spares
-    giving one to `apply`.
+    Describe runs with `run`, make them with `await apply(server)`; describe changes on the runs, and make those with
+    `await update()`. Args: the experiment's name; `server`, an InMemoryMlflow, whose clock it never waits for, or a
+    client of a real server, spares giving it to `apply`.
     """
 
-    def __init__(self, experiment_name: str, *, client: AsyncMlflowClient | None = None) -> None:
+    def __init__(self, experiment_name: str, server: InMemoryMlflow | AsyncMlflowClient | None = None) -> None:
         self.experiment_name = experiment_name
         self.runs: list[RolloutRun] = []
-        self._client = client
+        self._server = server
         self._experiment_id: str | None = None
 
     def __repr__(self) -> str:
@@ -158,16 +160,16 @@ class RolloutTestData:
         names = (version if number == 1 else f"{version} #{number}" for number in range(1, len(taken) + 2))
         return next(name for name in names if name not in taken)
 
-    async def apply(self, client: AsyncMlflowClient | None = None) -> list[Rollout]:
+    async def apply(self, server: InMemoryMlflow | AsyncMlflowClient | None = None) -> list[Rollout]:
         """Make the runs that do not exist yet, then make every status and share so; returns what the verbs returned.
 
-        `client` is remembered for `update`. Raises InvalidInputError before anything is sent when the shares of a
-        version do not make 1 or there is no client, and what the verbs raise.
+        `server`, or a client, is remembered for `update`. Raises InvalidInputError before anything is sent when the
+        shares of a version do not make 1 or there is no server, and what the verbs raise.
         """
-        using = client or self._client
-        if using is None:
-            raise InvalidInputError("no client is given", hint="await data.apply(client)")
-        self._client = using
+        self._server = server or self._server
+        if self._server is None:
+            raise InvalidInputError("no server is given", hint="await data.apply(server)")
+        using = _client_of(self._server)
         groups = self._groups()
         fractions = {place: _shares(runs) for place, runs in groups.items()}
         for run in self.runs:
@@ -188,6 +190,12 @@ class RolloutTestData:
         for run in self.runs:
             groups.setdefault(run.place, []).append(run)
         return groups
+
+
+def _client_of(server: InMemoryMlflow | AsyncMlflowClient) -> AsyncMlflowClient:
+    if isinstance(server, InMemoryMlflow):
+        return server.client(clock=FakeClock(now_ms=server.clock.now_ms()))
+    return server
 
 
 def _model(model: Any, answer: Any, name: str) -> Any:

@@ -1,0 +1,108 @@
+"""The fixtures for pytest, as a user's project gets them: by the entry point, in a process of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+pytest_plugins = ["pytester"]
+
+SERVICE_TEST = """
+import pytest
+from mlflow_utilities.serving import ActiveModels
+
+@pytest.mark.anyio
+async def test_my_service(mlflow_client, rollout_test_data):
+    data = rollout_test_data("fraud")
+    data.run("1.0.0", model=lambda rows: ["fraud"] * len(rows)).active()
+    await data.apply()
+    async with ActiveModels(mlflow_client, experiment_name="fraud", model_version="1.0.0") as models:
+        assert (await models.predict([[1.0]], key="ana")).output == ["fraud"]
+"""
+FRESH = """
+import os
+import anyio
+import pytest
+
+seen = []
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_each_test_has_its_own(number, mlflow_server, mlflow_client):
+    assert mlflow_client.tracking_uri == mlflow_server.tracking_uri
+    assert anyio.run(mlflow_client.create_experiment, "fraud") == "1" or seen
+    seen.append((mlflow_server, os.environ["MLFLOW_UTILITIES_CACHE_DIR"]))
+
+def test_nothing_is_left():
+    assert seen[0][0] is not seen[1][0]
+    assert seen[0][1] != seen[1][1]
+    assert "MLFLOW_UTILITIES_CACHE_DIR" not in os.environ
+"""
+CLOCK = """
+import pytest
+from mlflow_utilities.testing import FakeClock, Fault
+
+@pytest.fixture
+def mlflow_clock():
+    return FakeClock()
+
+@pytest.mark.anyio
+async def test_a_busy_server(mlflow_server, mlflow_client, mlflow_clock):
+    mlflow_server.faults.add(Fault.status(503, retry_after=60), times=2)
+    await mlflow_client.get_experiment("0")
+    assert mlflow_clock.slept == [60.0, 60.0]
+"""
+
+
+def run(pytester: pytest.Pytester, source: str) -> pytest.RunResult:
+    """Run tests in a project of their own, in which every warning is an error."""
+    pytester.makeini("[pytest]\nfilterwarnings = error\n")
+    pytester.makepyfile(source)
+    return pytester.runpytest_subprocess("-q")
+
+
+@pytest.fixture(autouse=True)
+def no_cache_directory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take this suite's own cache directory out of the environment."""
+    monkeypatch.delenv("MLFLOW_UTILITIES_CACHE_DIR")
+
+
+@pytest.mark.parametrize(
+    ("source", "passed"), [(SERVICE_TEST, 2), (FRESH, 3), (CLOCK, 2)], ids=["service", "fresh", "clock"]
+)
+def test_the_fixtures_work_without_any_setting(pytester: pytest.Pytester, source: str, passed: int) -> None:
+    """A project that has the package installed can use the fixtures at once, on asyncio and on trio."""
+    run(pytester, source).assert_outcomes(passed=passed)
+
+
+def test_the_fixtures_are_listed(pytester: pytest.Pytester) -> None:
+    """`pytest --fixtures` names each with what it gives."""
+    answer = pytester.runpytest_subprocess("--fixtures", "-q")
+
+    answer.stdout.fnmatch_lines(
+        ["mlflow_clock*", "mlflow_server*", "*fresh in-memory MLflow*", "mlflow_client*", "rollout_test_data*"]
+    )
+
+
+def test_starting_pytest_loads_no_http_library() -> None:
+    """The plugin itself brings neither an HTTP library nor pydantic, nor the modules that need them."""
+    heavy = ["httpx", "httpx2", "pydantic", "mlflow", "mlflow_utilities.testing.server", "mlflow_utilities.mlflow_api"]
+    code = f"import sys, mlflow_utilities.testing.plugin; print([name for name in {heavy} if name in sys.modules])"
+
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert answer.stdout.strip() == "[]"
+
+
+def test_the_testing_package_loads_what_is_used() -> None:
+    """Its names are there without being imported, and another name is an error."""
+    code = (
+        "import sys, mlflow_utilities.testing as testing;"
+        "before = 'mlflow_utilities.testing.server' in sys.modules;"
+        "testing.InMemoryMlflow;"
+        "print(before, 'InMemoryMlflow' in dir(testing), hasattr(testing, 'Nothing'))"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+
+    assert answer.stdout.split() == ["False", "True", "False"]
