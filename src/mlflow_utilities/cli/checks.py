@@ -13,7 +13,6 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from mlflow_utilities.errors import (
-    ConfigurationError,
     EndpointNotFoundError,
     MlflowApiError,
     MlflowConnectionError,
@@ -107,8 +106,8 @@ def _advice(error: MlflowUtilitiesError) -> str | None:
         return "the server asks for fewer requests: try again later"
     if isinstance(error, MlflowTimeoutError):
         return "a firewall that drops packets, or a server with too much to do: try a longer --timeout"
-    if isinstance(error, MlflowConnectionError | ConfigurationError):
-        return error.hint
+    if isinstance(error, MlflowConnectionError):
+        return error.hint or "the server, or what is in front of it, broke the connection: look into its log"
     return error.hint or "look into the log of the server"
 
 
@@ -223,8 +222,9 @@ def environment_check(environ: Mapping[str, str]) -> Check:
     return Check("environment", Outcome.WARN, found, advice)
 
 
-def proxy_check(proxy: str | None, host: str, environ: Mapping[str, str]) -> Check:
-    """Return whether requests to the host go through a proxy."""
+def proxy_check(proxy: str | None, server: str, environ: Mapping[str, str]) -> Check:
+    """Return whether requests to the server go through a proxy."""
+    host = urlsplit(server).hostname or ""
     names = sorted(name for name in environ if name.lower().endswith("_proxy") and environ[name])
     if proxy is not None:
         found = f"requests to {host} go through {redacted('', proxy)}"
