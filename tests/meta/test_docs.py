@@ -98,6 +98,33 @@ async def test_the_serving_page_runs(fresh: AsyncMlflowClient) -> None:
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize(
+    "page",
+    [
+        "canary",
+        "list-models",
+        "measure-an-ab-test",
+        "monitor",
+        "openfeature",
+        "operate-a-fleet",
+        "repair",
+        "several-processes",
+    ],
+)
+async def test_pages_about_a_live_rollout_run(
+    fresh: AsyncMlflowClient, page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every example of these pages works against a real server, in order, where a version has an Active run."""
+    monkeypatch.setenv("MLFLOW_UTILITIES_CACHE_DIR", str(tmp_path))  # no file of an earlier "fraud"
+    saved = [await save(fresh, "fraud", "1.4.0") for _ in range(2)]
+    await mlflow_api.enable_run(saved[0].run_id, client=fresh)
+    names = {"client": fresh, "current": saved[0].run_id, "candidate": saved[1].run_id}
+
+    assert snippets(DOCS / "how-to" / f"{page}.md")
+    await run_snippets(DOCS / "how-to" / f"{page}.md", names)
+
+
+@pytest.mark.anyio
 async def test_the_porting_page_runs(fresh: AsyncMlflowClient, unique_name: str) -> None:
     """Each example of the page on moving over works against a real server, the address aside."""
     experiment = await fresh.create_experiment(unique_name)
