@@ -14,7 +14,7 @@ export PYTHONDONTWRITEBYTECODE :=
 export MLFLOW_DISABLE_TELEMETRY := true
 export DO_NOT_TRACK := true
 
-.PHONY: help demo test test-fast contract test-2x test-postgres lint types imports docs docs-look format bench bench-quick bench-serving clean
+.PHONY: help demo test test-fast contract test-2x test-postgres lint types imports docs docs-look sessions format bench bench-quick bench-serving clean
 
 help:
 	@grep -hE '^## ' $(MAKEFILE_LIST) | sed 's/^## //'
@@ -81,6 +81,10 @@ types: $(READY)
 
 imports: $(READY)
 	$(BIN)/lint-imports
+
+## make sessions  record the terminal sessions of the documentation anew, from every command on a real server
+sessions: $(READY)
+	$(BIN)/python -m tools.record_sessions
 
 ## make format    let ruff put the layout right
 format: $(READY)

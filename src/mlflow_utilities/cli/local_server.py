@@ -56,6 +56,7 @@ def run_server(
     environ = {name: value for name, value in os.environ.items() if not name.startswith("MLFLOW_")}
     bin_folder = str(Path(python or sys.executable).parent)
     environ |= {"PATH": f"{bin_folder}{os.pathsep}{environ.get('PATH', '')}", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    environ["TMPDIR"] = str(folder)  # MLflow leaves a lock file behind
     uri = f"http://127.0.0.1:{port}"
     with run_process(command, f"{uri}/health", folder, environ):
         yield uri

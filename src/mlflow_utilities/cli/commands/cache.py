@@ -74,10 +74,10 @@ class _Cache:
     def cells(self, item: Kept) -> tuple[object, ...]:
         """Return a model as a row of the table."""
         used = age(time.time() - item.used) if item.used else "never"
-        return (item.uri or f"{item.key[:12]}...", size(item.size), used, self.state(item), item.location)
+        return (item.uri or f"{item.key[:12]}...", size(item.size), used, self.state(item))
 
 
-_COLUMNS = ("model", "size", "used", "state", "location")
+_COLUMNS = ("model", "size", "used", "state")
 
 
 @click.group()
@@ -192,7 +192,7 @@ def verify(common: Common, remove: bool) -> int:
         )
         return Exit.FAILED if damaged else Exit.DONE
     if damaged:
-        print_table(common, _COLUMNS, [(*cache.cells(item)[:3], "damaged", item.location) for item in damaged])
+        print_table(common, _COLUMNS, [(*cache.cells(item)[:3], "damaged") for item in damaged])
     click.echo(f"{len(cache.kept) - len(damaged)} of {len(cache.kept)} models are intact")
     if damaged and len(gone) < len(damaged):
         say("hint: `cache verify --remove` removes what is damaged; it is downloaded again when it is needed")

@@ -16,7 +16,7 @@ import click
 from mlflow_utilities.cli.options import Common, common_options
 from mlflow_utilities.errors import MissingDependencyError
 
-__all__ = ["command"]
+__all__ = ["command", "ended_by_signals"]
 
 
 @click.command()
@@ -36,7 +36,7 @@ def command(common: Common) -> None:
         )
     if common.json:
         raise click.UsageError("the demo is for people: it prints no JSON")
-    with _ended_by_signals(), tempfile.TemporaryDirectory(prefix="mlflow-utilities-demo-") as folder:
+    with ended_by_signals(), tempfile.TemporaryDirectory(prefix="mlflow-utilities-demo-") as folder:
         _play(Path(folder))
     click.echo("\n== done; the server is stopped, and everything it kept is removed")
 
@@ -65,7 +65,7 @@ def _quiet() -> None:
 
 
 @contextmanager
-def _ended_by_signals() -> Generator[None]:
+def ended_by_signals() -> Generator[None]:
     """Let signals that would end the process at once end it as Ctrl-C does, so that the server is stopped."""
 
     def end(number: int, frame: FrameType | None) -> None:
