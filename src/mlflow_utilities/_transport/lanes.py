@@ -39,10 +39,17 @@ class OwnLane:
 
     def __init__(self, transport: Any) -> None:
         self._transport = transport
+        self._stream: Any = None
+        self._connection: socket.socket | None = None
 
     async def exchange(self, request: Any) -> Any:
         """Send a request and return the answer, its body not yet read."""
-        return _acknowledged(await self._transport.handle_async_request(request))
+        response = await self._transport.handle_async_request(request)
+        stream = response.extensions.get("network_stream")
+        if stream is not self._stream:
+            self._stream, self._connection = stream, _connection_of(response)
+        _acknowledge(self._connection)
+        return response
 
     async def close(self) -> None:
         """Give up the connection."""
@@ -91,7 +98,8 @@ class BorrowedLane:
             raise ClientStateError("the http_client is closed", hint="close it after the client that uses it")
         self._response = None
         self._response = await self._client.send(request, stream=True, follow_redirects=False, **self._options)
-        return _acknowledged(self._response)
+        _acknowledge(_connection_of(self._response))
+        return self._response
 
     async def close(self) -> None:
         """Give the connection of an answer that was not read to its end back to the caller's client."""
@@ -167,19 +175,20 @@ class Lanes:
             await _close(self._all.pop())
 
 
-def _acknowledged(response: Any) -> Any:
-    """Return the response, whose body may come without a pause of 40 ms.
+def _connection_of(response: Any) -> socket.socket | None:
+    stream = response.extensions.get("network_stream")
+    connection: socket.socket | None = stream.get_extra_info("socket") if stream is not None else None
+    return connection
+
+
+def _acknowledge(connection: socket.socket | None) -> None:
+    """Have the head of an answer acknowledged now, so that its body may come without a pause of 40 ms.
 
     MLflow's servers send head and body apart and wait for the head to be acknowledged, which the kernel puts off.
     """
-    if _QUICKACK is None:
-        return response
-    stream = response.extensions.get("network_stream")
-    connection = stream.get_extra_info("socket") if stream is not None else None
-    if connection is not None:
+    if connection is not None and _QUICKACK is not None:
         with contextlib.suppress(OSError):
             connection.setsockopt(socket.IPPROTO_TCP, _QUICKACK, 1)
-    return response
 
 
 async def _close(lane: Lane) -> None:

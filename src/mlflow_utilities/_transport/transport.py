@@ -205,7 +205,7 @@ class HttpTransport:
     async def _rest(self, call: Call, lane: Lane, response: Any) -> bytes:
         try:
             with translated(self._library, f"{call.method} {call.path}"):
-                body: bytes = await response.aread()
+                body = await _body_of(response)
         except BaseException:
             await self._lanes.throw_away(lane)
             raise
@@ -224,3 +224,13 @@ class HttpTransport:
         headers: Mapping[str, str] = response.headers
         wait = retry_after_seconds(headers.get("retry-after"), self._clock.now_ms())
         raise error_of(call, status, headers, body, wait)
+
+
+async def _body_of(response: Any) -> bytes:
+    """Return the body, past the library's decoding where there is nothing to decode."""
+    if response.is_closed or "content-encoding" in response.headers:
+        decoded: bytes = await response.aread()
+        return decoded
+    body = b"".join([part async for part in response.stream])
+    await response.aclose()
+    return body
