@@ -24,15 +24,27 @@ from benchmarks.table import table
 
 RESULTS = Path(__file__).parent / "results"
 # Rounds, and repetitions in each, of a full run and of a quick one. Without an entry: 5 rounds, 1 repetition.
-ROUNDS = {"crowd": 4, "first call": 7, "installed": 1, "iterate": 3, "memory": 1, "log": 2, "change": 2, "save": 2}
+ROUNDS = {
+    "crowd": 3,
+    "live": 3,
+    "decode": 4,
+    "fetch": 4,
+    "first call": 7,
+    "installed": 1,
+    "iterate": 3,
+    "memory": 1,
+    "log": 2,
+    "change": 2,
+    "save": 2,
+}
 TIMES = {
-    "call": (300, 100), "live": (60, 20), "crowd": (768, 256), "decode": (5, 2), "fetch": (5, 2),
+    "call": (300, 100), "live": (60, 20), "crowd": (768, 256), "decode": (3, 2), "fetch": (3, 2),
     "log": (10_000, 500), "change": (8, 2),
 }  # fmt: skip
 ON_A_REAL_SERVER = ("live", "change", "save")
 PACKAGES = ("mlflow-utilities", "httpx", "httpx2", "aiohttp", "pydantic", "anyio")
 # MlflowClient is much slower than the others: so many repetitions fewer tell its speed as well.
-FEWER_OF_MLFLOW = {"crowd": 4}
+FEWER_OF_MLFLOW = {"crowd": 4, "log": 5}
 
 Found = dict[str, dict[str, dict[str, list[float]]]]
 
