@@ -15,7 +15,7 @@ import anyio.to_thread
 import pytest
 
 from mlflow_utilities import AsyncMlflowClient, InvalidInputError, ModelStatus, mlflow_api
-from mlflow_utilities.serving import ActiveModels, LoadingOptions
+from mlflow_utilities.serving import ActiveModels
 from mlflow_utilities.testing import (
     InMemoryMlflow,
     RolloutTestData,
@@ -33,8 +33,7 @@ Make = Callable[[str], RolloutTestData]
 
 def serving(client: AsyncMlflowClient, **options: Any) -> ActiveModels:
     """Return a service of the experiment "fraud"."""
-    fixed: dict[str, Any] = {"model_version": "1.0.0", "loading": LoadingOptions(jitter=False)}
-    return ActiveModels(client, **{"experiment_name": "fraud", **fixed, **options})
+    return ActiveModels(client, **{"experiment_name": "fraud", "model_version": "1.0.0", **options})
 
 
 async def answers(models: ActiveModels, data: Any = None, keys: int = 200) -> Counter[str]:
@@ -79,7 +78,8 @@ async def test_a_service_that_polls_sees_a_change() -> None:
     data = RolloutTestData("fraud")
     old, new = data.run("1.0.0", answer="old").active(), data.run("1.0.0", answer="new")
     await data.apply(server)
-    async with serving(server.client(), refresh_interval=30.0) as models:
+    async with serving(server.client(), start="none", refresh_interval=30.0) as models:
+        await clock.advance_until(lambda: models.health().ready)
         old.disabled()
         new.active()
         await data.update()
@@ -87,7 +87,7 @@ async def test_a_service_that_polls_sees_a_change() -> None:
 
         await clock.advance_until(lambda: models.choose("ana").run_id == new.run_id)
 
-    assert 0 < clock.monotonic() < 100
+    assert clock.monotonic() < 100
 
 
 async def test_a_service_loads_the_very_object(mlflow_client: AsyncMlflowClient, rollout_test_data: Make) -> None:
@@ -125,11 +125,12 @@ async def test_a_canary_gets_copies(mlflow_client: AsyncMlflowClient, rollout_te
     pairs: list[tuple[str, str]] = []
     compared = anyio.Event()
 
-    def compare(primary: Any, canary: Any, key: str | None) -> None:
+    async def compare(primary: Any, canary: Any, key: str | None) -> None:
         pairs.append((primary.output, canary.output))
         compared.set()
 
     async with serving(mlflow_client, on_canary=compare) as models:
+        await models.refresh()
         assert (await models.predict([1], key="ana")).output == "live"
         await compared.wait()
 

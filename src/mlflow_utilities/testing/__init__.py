@@ -18,7 +18,7 @@ if TYPE_CHECKING:
         assert_status_changed_to,
         assert_test_fractions,
     )
-    from mlflow_utilities.testing.clock import FakeClock, SteppedClock
+    from mlflow_utilities.testing.clock import FakeClock, PromptClock, SteppedClock
     from mlflow_utilities.testing.faults import Fault, ScriptedFault
     from mlflow_utilities.testing.in_memory.refusals import UnsupportedByInMemoryMlflow
     from mlflow_utilities.testing.recording import RecordedRequest
@@ -29,6 +29,7 @@ _MODULES = {
     "FakeClock": "clock",
     "Fault": "faults",
     "InMemoryMlflow": "server",
+    "PromptClock": "clock",
     "RecordedRequest": "recording",
     "RolloutRun": "rollouts",
     "RolloutTestData": "rollouts",
@@ -48,6 +49,7 @@ __all__ = [
     "FakeClock",
     "Fault",
     "InMemoryMlflow",
+    "PromptClock",
     "RecordedRequest",
     "RolloutRun",
     "RolloutTestData",

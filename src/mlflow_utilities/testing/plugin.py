@@ -18,7 +18,7 @@ __all__ = ["mlflow_client", "mlflow_clock", "mlflow_server", "rollout_test_data"
 
 @pytest.fixture
 def mlflow_clock() -> Clock | None:
-    """Give the time of `mlflow_server` and its clients: None, the machine's; override it to return another clock."""
+    """Give the time of `mlflow_server` and its clients: None for a PromptClock; override it to give another."""
     return None
 
 

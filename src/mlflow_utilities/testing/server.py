@@ -6,9 +6,10 @@ import threading
 import uuid
 from typing import Any
 
-from mlflow_utilities._clock import Clock, SystemClock
+from mlflow_utilities._clock import Clock
 from mlflow_utilities.client import AsyncMlflowClient
 from mlflow_utilities.testing import asgi
+from mlflow_utilities.testing.clock import PromptClock
 from mlflow_utilities.testing.faults import Faults
 from mlflow_utilities.testing.in_memory import routes
 from mlflow_utilities.testing.in_memory.exchange import Answer, Request
@@ -28,13 +29,13 @@ class InMemoryMlflow:
     test; as an ASGI app it answers 501 and remembers it in `unsupported`.
 
     Args:
-        clock: the time of the server, of its faults and of the clients it makes; the machine's by default.
+        clock: the time of the server, of its faults and of the clients it makes; a `PromptClock` by default.
         seed: of the ids it gives; the same calls give the same ids.
 
     """
 
     def __init__(self, *, clock: Clock | None = None, seed: int = 0) -> None:
-        self._clock: Clock = SystemClock() if clock is None else clock
+        self._clock: Clock = PromptClock() if clock is None else clock
         # An address of its own: caches of models and rollouts tell servers apart by it.
         self._tracking_uri = f"http://mlflow-{uuid.uuid4().hex[:12]}.test"
         self._lock = threading.RLock()
