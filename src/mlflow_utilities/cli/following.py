@@ -7,6 +7,8 @@ from dataclasses import replace
 
 import anyio
 
+from mlflow_utilities.cli.options import Named
+from mlflow_utilities.cli.targets import find_submodel
 from mlflow_utilities.cli.watching import Seen
 from mlflow_utilities.client import AsyncMlflowClient
 from mlflow_utilities.errors import (
@@ -16,7 +18,6 @@ from mlflow_utilities.errors import (
     RateLimitedError,
     ServerError,
 )
-from mlflow_utilities.rollout.experiments import find_ledger
 from mlflow_utilities.rollout.reader import Ledger
 from mlflow_utilities.serving.feed import Feed
 from mlflow_utilities.serving.ledger_poll import polling_client
@@ -31,25 +32,18 @@ _OUTAGES = (MlflowConnectionError, MlflowTimeoutError, ServerError, RateLimitedE
 class Follower:
     """Polls one rollout until told to stop."""
 
-    def __init__(
-        self,
-        client: AsyncMlflowClient,
-        experiment_id: str | None,
-        experiment_name: str | None,
-        submodel_name: str | None,
-        *,
-        interval: float,
-    ) -> None:
+    def __init__(self, client: AsyncMlflowClient, named: Named, *, interval: float) -> None:
         self._client = client
         self._clock = client.clock
-        self._names = (experiment_id, experiment_name, submodel_name)
+        self._named = named
         self._interval = interval
         self._seen: Seen | None = None
 
     async def run(self, on_seen: Callable[[Seen], bool]) -> None:
         """Poll, tell `on_seen` of each poll, and end when it says True. A server that is down is waited for.
 
-        Raises InvalidInputError when there is no such experiment, the interval cannot be, or the server refuses.
+        Raises InvalidInputError when none is named, there is no such experiment, or the interval cannot be, and API
+        errors when the server refuses (401, 403) before it was ever reached.
         """
         Schedule(self._interval)
         ledger = await self._locate(on_seen)
@@ -69,11 +63,12 @@ class Follower:
     async def _locate(self, on_seen: Callable[[Seen], bool]) -> Ledger | None:
         """Return the ledger once the server answers, or None when the watcher had enough before."""
         schedule, asking = Schedule(self._interval), polling_client(self._client)
-        name = self._names[2] or self._names[1] or f"experiment {self._names[0]}"
+        named = self._named
+        name = named.submodel_name or named.experiment_name or f"experiment {named.experiment_id}"
         while True:
             start = self._clock.monotonic()
             try:
-                return await find_ledger(asking, *self._names)
+                return await find_submodel(asking, named)
             except _OUTAGES as error:
                 report, took = describe(error, self._clock.now_ms()), self._clock.monotonic() - start
                 wait = schedule.failed(self._clock.random(), slow=is_slow(error), retry_after=retry_after(error))

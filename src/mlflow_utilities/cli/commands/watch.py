@@ -15,7 +15,6 @@ from mlflow_utilities.cli.options import Common, Named, common_options, experime
 from mlflow_utilities.cli.printing import moment, shown
 from mlflow_utilities.cli.running import new_client
 from mlflow_utilities.cli.watching import Seen, as_json, change_line, differs
-from mlflow_utilities.rollout.experiments import check_names
 
 if TYPE_CHECKING:
     from mlflow_utilities.cli.live_view import LiveView
@@ -50,7 +49,6 @@ def command(common: Common, named: Named, interval: float, count: int | None, un
     A poll is one GET. On a terminal the view is redrawn; else a line is printed for each change, with --json an object.
     A server that is down is waited for, ever longer, up to five minutes. Ctrl-C ends it.
     """
-    check_names(named.experiment_id, named.experiment_name, named.submodel_name)
     stop = Stop(count, until_generation)
     if sys.stdout.isatty() and not common.json:
         from mlflow_utilities.cli.live_view import LiveView
@@ -113,7 +111,7 @@ async def _follow(
     common: Common, named: Named, interval: float, on_seen: Callable[[Seen], bool], view: LiveView | None
 ) -> None:
     async with new_client(common) as client:
-        follower = Follower(client, named.experiment_id, named.experiment_name, named.submodel_name, interval=interval)
+        follower = Follower(client, named, interval=interval)
         async with anyio.create_task_group() as group:
             if view is not None:
                 group.start_soon(view.tick, client.clock)
