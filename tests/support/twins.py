@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -40,6 +40,10 @@ class Exchange:
     fields: Any = field(default_factory=dict[str, Any])
     keep: Mapping[str, str] = field(default_factory=dict[str, str])
     content_type: str | None = "application/json"
+
+    def __str__(self) -> str:
+        kind = "" if self.content_type == "application/json" else f" as {self.content_type}"
+        return f"{self.method} {self.path} {self.fields}{kind}"
 
 
 def post(path: str, keep: Mapping[str, str] | None = None, /, **fields: Any) -> Exchange:
@@ -86,7 +90,9 @@ class Twins:
     def same(self, exchange: Exchange) -> Said:
         """Return what both say; it is an error when they differ."""
         real, memory = self.both(exchange)
-        assert memory == real, f"{exchange}\nMLflow:    {real}\nin memory: {memory}"
+        assert memory == real, f"{exchange}: " + next(
+            _differences((real.status, real.error_code, real.value), (memory.status, memory.error_code, memory.value))
+        )
         return real
 
     def _ask_real(self, exchange: Exchange) -> Said:
@@ -155,12 +161,27 @@ def _comparable(value: Any, names: Mapping[str, str], key: str = "") -> Any:
         return "a time"
     if isinstance(value, str):
         for text in sorted(names, key=len, reverse=True):
-            if len(text) == 32 or value == text:
+            # A short one, as the id of an experiment, may be something else elsewhere.
+            if len(text) >= 16:
                 value = value.replace(text, names[text])
-            elif f"/{text}/" in f"{value}/" and value.startswith("mlflow-artifacts:"):
-                value = f"{value}/".replace(f"/{text}/", f"/{names[text]}/").removesuffix("/")
+            elif key in ("experiment_id", "version") and value == text:
+                value = names[text]
+            elif value.startswith("mlflow-artifacts:"):
+                value = re.sub(rf"(?<=/){re.escape(text)}(?=/|$)", names[text], value)
         return "a name" if _RANDOM_NAME.fullmatch(value) else value
     return value
+
+
+def _differences(real: Any, memory: Any, path: str = "") -> Iterator[str]:
+    """Say where the two differ."""
+    if isinstance(real, dict) and isinstance(memory, dict) and real.keys() == memory.keys():
+        for key in real:
+            yield from _differences(real[key], memory[key], f"{path}.{key}")
+    elif isinstance(real, list | tuple) and isinstance(memory, list | tuple) and len(real) == len(memory):
+        for at, (one, other) in enumerate(zip(real, memory, strict=True)):
+            yield from _differences(one, other, f"{path}.{at}")
+    elif real != memory:
+        yield f"at {path or 'all'}, MLflow: {real!r}, in memory: {memory!r}"
 
 
 def _order(item: Any) -> tuple[str, str]:

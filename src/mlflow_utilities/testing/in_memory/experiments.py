@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from mlflow_utilities.testing.in_memory.fields import Enum, Field, Message, Repeated, read
@@ -248,7 +249,7 @@ def _in_order(experiments: list[Experiment], order_by: list[str]) -> list[Experi
     if all(key != "experiment_id" for _, key, _ in orders):
         orders.append(("attribute", "experiment_id", False))
     for _, key, ascending in reversed(orders):
-        experiments = ordered(experiments, lambda one, key=key: _sort_value(one, key), ascending=ascending)
+        experiments = ordered(experiments, partial(_sort_value, key=key), ascending=ascending)
     return experiments
 
 

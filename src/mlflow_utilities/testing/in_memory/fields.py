@@ -10,7 +10,7 @@ import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, cast
 
 from mlflow_utilities.testing.in_memory.refusals import Refused, invalid
 
@@ -48,11 +48,12 @@ Type: TypeAlias = "str | Enum | Repeated | Message"
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """A field at the top: its type, whether it must be there, whether a wrong type is refused."""
+    """A field at the top: its type, whether it must be there, whether a wrong type of it or of its items is refused."""
 
     type: Type
     required: bool = False
     checked: bool = True
+    items_checked: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ def read(request: Mapping[str, Any], fields: Mapping[str, Field]) -> dict[str, A
         value = raw.get(name)
         if name == "run_id" and value is None:
             value = raw.get("run_uuid")
-        if name in raw and failed and field.checked and not _looks_right(value, field.type):
+        if name in raw and failed and field.checked and not _looks_right(value, field):
             shown = json.dumps(value, sort_keys=True, separators=(",", ":"))
             kind = type(value).__name__
             raise invalid(
@@ -102,9 +103,10 @@ def _of_query(request: Mapping[str, Any], fields: Mapping[str, Field]) -> dict[s
         if name not in request:
             continue
         value: Any = request[name]
+        several = isinstance(value, list)
         if isinstance(field.type, Repeated):
-            value = value if isinstance(value, list) else [value]
-        elif isinstance(value, list):
+            value = value if several else [value]
+        elif several:
             value = value[0]
         if field.type == "bool":
             if str(value).lower() not in ("true", "false"):
@@ -131,21 +133,23 @@ def _refuse_both_spellings(raw: Mapping[str, Any], message: Message) -> None:
 
 
 def _objects(value: object) -> Iterator[Mapping[str, Any]]:
-    for item in _items(value) if isinstance(value, list) else [value]:
+    for item in _items(value) or [value]:
         if isinstance(item, dict):
-            yield item
+            yield cast("dict[str, Any]", item)
 
 
-def _items(value: object) -> Sequence[Any]:
-    return value if isinstance(value, list) else ()
+def _items(value: Any) -> Sequence[Any]:
+    items: list[Any] = []
+    if isinstance(value, list):
+        items.extend(value)  # pyright: ignore[reportUnknownArgumentType]
+    return items
 
 
 def _fill(values: dict[str, Any], raw: object, message: Message) -> None:
     if not isinstance(raw, dict):
         raise _Unreadable
     spellings = {_camel(name): name for name in message.fields} | {name: name for name in message.fields}
-    items: Mapping[str, Any] = raw
-    for spelling, value in items.items():
+    for spelling, value in cast("dict[str, Any]", raw).items():
         name = spellings.get(spelling)
         if name is None:
             continue
@@ -160,7 +164,7 @@ def _fill(values: dict[str, Any], raw: object, message: Message) -> None:
             values[name] = scalar
 
 
-def _fill_list(values: list[Any], raw: object, of: str | Message) -> None:
+def _fill_list(values: list[Any], raw: Any, of: str | Message) -> None:
     values.clear()
     if not isinstance(raw, list):
         raise _Unreadable
@@ -227,18 +231,20 @@ def _enum(value: object, kind: Enum) -> str | None:
     raise _Unreadable
 
 
-def _looks_right(value: object, kind: Type) -> bool:
+def _looks_right(value: object, field: Field) -> bool:
     """Check as the handlers do once protobuf has refused something."""
+    kind = field.type
     if isinstance(kind, Repeated):
-        return isinstance(value, list) and (kind.of != "string" or all(isinstance(item, str) for item in value))
-    if kind in _INT_BITS or kind == "double":
-        try:
-            float(value) if kind == "double" else int(value)  # type: ignore[call-overload, arg-type]
-        except ValueError:
-            return False
-        except TypeError:
-            raise Refused("Internal Server Error", "INTERNAL_ERROR") from None
+        items = _items(value)
+        return isinstance(value, list) and (not field.items_checked or all(isinstance(item, str) for item in items))
+    if isinstance(kind, Message):
         return True
-    if kind == "bool":
-        return isinstance(value, bool)
-    return isinstance(value, str) or isinstance(kind, Enum | Message)
+    if isinstance(kind, Enum) or kind in ("string", "bool"):
+        return isinstance(value, bool if kind == "bool" else str)
+    if not isinstance(value, int | float | str):
+        raise Refused("Internal Server Error", "INTERNAL_ERROR")
+    try:
+        float(value) if kind == "double" else int(value)
+    except (ValueError, OverflowError):
+        return False
+    return True

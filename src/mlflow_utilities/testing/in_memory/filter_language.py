@@ -6,16 +6,29 @@ import ast
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 from mlflow_utilities.testing.in_memory.refusals import Refused, invalid
 
-__all__ = ["LISTS", "NULLS", "NUMBERS", "TEXTS", "Comparison", "Grammar", "Value", "compares", "like", "parse"]
+__all__ = [
+    "LISTS",
+    "NULLS",
+    "NUMBERS",
+    "TEXTS",
+    "Comparison",
+    "Grammar",
+    "Value",
+    "compares",
+    "holds_keyword",
+    "like",
+    "parse",
+]
 
 NUMBERS = frozenset({"=", "!=", ">", ">=", "<", "<="})
 TEXTS = frozenset({"=", "!=", "LIKE", "ILIKE"})
 LISTS = frozenset({"IN", "NOT IN"})
 NULLS = frozenset({"IS NULL", "IS NOT NULL"})
+_KEYWORDS = frozenset({"CASE", "IN", "VALUES", "USING", "FROM", "AS"})
 _LONGEST_LIST = 10_000
 
 Value: TypeAlias = "str | int | float | tuple[str, ...] | None"
@@ -136,12 +149,16 @@ def _comparison(left: str, operator: str, right: _Token | None, grammar: Grammar
     if right[0] == "list" and not allowed & LISTS:
         raise invalid(f"'{key}' does not support comparison with a list of quoted string values. Found {right[1]}")
     value = _number(key, right, grammar) if numeric else _text(entity, right)
-    if upper not in allowed or isinstance(value, tuple) != (upper in LISTS):
+    if isinstance(value, tuple) and upper not in LISTS and upper in allowed:
+        raise Refused(f"Error binding parameter: a list cannot be compared by {operator}", "BAD_REQUEST")
+    if upper not in allowed:
         raise invalid(f"Invalid comparator '{operator}' not one of '{sorted(allowed)}'")
     return Comparison(entity, key, upper, value)
 
 
 def _identifier(name: str, grammar: Grammar) -> tuple[str, str]:
+    if holds_keyword(name):
+        raise invalid(f"Invalid clause(s) in filter string: '{name}'")
     prefix, dot, key = name.partition(".")
     if not dot:
         prefix, key = "attribute", name
@@ -156,6 +173,12 @@ def _identifier(name: str, grammar: Grammar) -> tuple[str, str]:
     if entity == "dataset" and key not in grammar.datasets:
         raise invalid(f"Invalid dataset key '{key}' specified. Valid keys are '{sorted(grammar.datasets)}'")
     return entity, key
+
+
+def holds_keyword(name: str) -> bool:
+    """Tell whether a name has an unquoted part that SQL keeps for itself even there, as in tags.case."""
+    bare = re.sub(rf"{_BACKTICK}|{_DOUBLE}|{_SINGLE}", "", name)
+    return any(part.upper() in _KEYWORDS for part in bare.split("."))
 
 
 def _number(key: str, token: _Token, grammar: Grammar) -> int | float:
@@ -193,7 +216,7 @@ def _list(text: str) -> tuple[str, ...]:
         raise invalid(f"{what} ill-formed list.") from None
     except ValueError:
         raise Refused("Internal Server Error", "INTERNAL_ERROR") from None
-    values: tuple[object, ...] = read if isinstance(read, tuple) else (read,)
+    values = cast("tuple[object, ...]", read) if isinstance(read, tuple) else (read,)
     texts = tuple(value for value in values if isinstance(value, str))
     if not values or len(texts) != len(values):
         raise invalid(f"{what} {text}")

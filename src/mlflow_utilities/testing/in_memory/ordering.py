@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import TypeVar
 
+from mlflow_utilities.testing.in_memory.filter_language import holds_keyword
 from mlflow_utilities.testing.in_memory.refusals import invalid
 
 __all__ = ["ordered", "parse_order", "split_order"]
@@ -22,7 +23,7 @@ def split_order(clause: str) -> tuple[str, bool]:
     Raises Refused for what is no field, optionally with ASC or DESC in any case.
     """
     match = _CLAUSE.fullmatch(clause)
-    if match is None or match[1].upper() in ("ASC", "DESC"):
+    if match is None or holds_keyword(match[1]) or match[1].upper() in ("ASC", "DESC"):
         raise invalid(f"Invalid order_by clause '{clause}'. Could not be parsed.")
     direction = (match[2] or "asc").lower()
     if direction not in ("asc", "desc"):

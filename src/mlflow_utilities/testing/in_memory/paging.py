@@ -6,7 +6,7 @@ import base64
 import binascii
 import json
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from mlflow_utilities.testing.in_memory.refusals import invalid
 
@@ -40,7 +40,7 @@ def _offset_of(token: str) -> int:
         parsed: Any = json.loads(decoded)
     except ValueError:
         raise invalid(f"Invalid page token, decoded value={decoded!r}") from None
-    offset: Any = parsed.get("offset") if isinstance(parsed, dict) else None
+    offset = cast("dict[str, Any]", parsed).get("offset") if isinstance(parsed, dict) else None
     if not offset:
         raise invalid(f"Invalid page token, parsed value={parsed}")
     try:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from functools import partial
+from typing import Any, TypeAlias, cast
 
 from mlflow_utilities.testing.in_memory import experiments, run_data, run_links, run_search, runs
 from mlflow_utilities.testing.in_memory.exchange import Answer, Request, html, json_answer, refusal
@@ -65,7 +66,7 @@ def _api(state: State, request: Request, path: str) -> Answer:
     for pattern, route, raw in _RAW:
         if found := pattern.fullmatch(path):
             if route == request.method:
-                return _guarded(lambda raw=raw, found=found: raw(state, request, found.groupdict()))
+                return _guarded(partial(raw, state, request, found.groupdict()))
             others = True
     if others:
         return html(405, "Method Not Allowed")
@@ -105,7 +106,7 @@ def _fields(request: Request) -> Fields:
         return Fields({}, unreadable=True)
     if not isinstance(value, dict):
         raise Refused("Internal Server Error", "INTERNAL_ERROR")
-    return Fields(value)
+    return Fields(cast("dict[str, Any]", value))
 
 
 def _decoded(text: bytes | str) -> Any:

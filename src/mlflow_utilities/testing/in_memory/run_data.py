@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from mlflow_utilities.testing.in_memory.experiments import TAGS
 from mlflow_utilities.testing.in_memory.fields import Field, Fields, Message, Repeated, read
@@ -187,7 +187,7 @@ def _check_present(request: Mapping[str, Any], group: str, names: Sequence[str])
     for at, item in enumerate(request.get(group) or []):
         if not isinstance(item, dict):
             raise Refused("Internal Server Error", "INTERNAL_ERROR")
-        fields: Mapping[str, Any] = item
+        fields = cast("dict[str, Any]", item)
         for name in names:
             if fields.get(name) is None or fields[name] == "":
                 raise invalid(

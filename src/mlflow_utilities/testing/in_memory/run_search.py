@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from mlflow_utilities.testing.in_memory.experiments import STAGES, VIEW_TYPE, parse_experiment_id
@@ -59,7 +60,7 @@ def _search(state: State, request: Mapping[str, Any]) -> dict[str, Any]:
         "filter": Field("string"),
         "run_view_type": Field(VIEW_TYPE, checked=False),
         "max_results": Field("int32"),
-        "order_by": Field(Repeated("string")),
+        "order_by": Field(Repeated("string"), items_checked=True),
         "page_token": Field("string", checked=False),
     }
     values = read(request, fields)
@@ -133,7 +134,7 @@ def _in_order(runs: list[Run], orders: list[tuple[str, str, bool]]) -> list[Run]
     if all((entity, key) != ("attribute", "start_time") for entity, key, _ in orders):
         runs.sort(key=lambda run: run.start_time, reverse=True)
     for entity, key, ascending in reversed(orders):
-        runs = ordered(runs, lambda run, entity=entity, key=key: _sort_value(run, entity, key), ascending=ascending)
+        runs = ordered(runs, partial(_sort_value, entity=entity, key=key), ascending=ascending)
     return runs
 
 
