@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 pytest_plugins = ["pytester"]
 
+HOW_TO = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "test-your-service.md"
 SERVICE_TEST = """
 import pytest
 from mlflow_utilities.serving import ActiveModels
@@ -49,9 +52,9 @@ def mlflow_clock():
 
 @pytest.mark.anyio
 async def test_a_busy_server(mlflow_server, mlflow_client, mlflow_clock):
-    mlflow_server.faults.add(Fault.status(503, retry_after=60), times=2)
+    mlflow_server.faults.add(Fault.status(503, retry_after=5), times=2)
     await mlflow_client.get_experiment("0")
-    assert mlflow_clock.slept == [60.0, 60.0]
+    assert [int(seconds) for seconds in mlflow_clock.slept] == [5, 5]
 """
 
 
@@ -74,6 +77,14 @@ def no_cache_directory(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_fixtures_work_without_any_setting(pytester: pytest.Pytester, source: str, passed: int) -> None:
     """A project that has the package installed can use the fixtures at once, on asyncio and on trio."""
     run(pytester, source).assert_outcomes(passed=passed)
+
+
+def test_the_examples_of_the_how_to_pass(pytester: pytest.Pytester) -> None:
+    """The examples of the page are one test module, and all its tests pass on asyncio and on trio."""
+    examples = re.findall(r"^```python\n(.*?)^```", HOW_TO.read_text(), flags=re.MULTILINE | re.DOTALL)
+    tests = "\n".join(examples).count("async def test_")
+
+    run(pytester, "\n".join(examples)).assert_outcomes(passed=2 * tests)
 
 
 def test_the_fixtures_are_listed(pytester: pytest.Pytester) -> None:
