@@ -111,6 +111,9 @@ def main() -> int:
         return 0
     options.to.mkdir(parents=True, exist_ok=True)
     names = pages(options.site, options.pages)
+    if not names:
+        print(f"there is no such page in {options.site}")
+        return 1
     with Browser(chromium) as browser:
         number = look(browser, options.site, options.to, names)
     print(
