@@ -10,7 +10,7 @@ import anyio
 import httpx
 import pytest
 
-from mlflow_utilities import AsyncMlflowClient, InvalidParameterError, ModelError, ServerError
+from mlflow_utilities import AsyncMlflowClient, InvalidParameterError, ModelError, PermissionDeniedError, ServerError
 from mlflow_utilities.models import saving
 from mlflow_utilities.models.undoing import FAILURE_TAG
 from support.models import InstantClock, classifier, temporary_files_in
@@ -171,6 +171,30 @@ async def test_a_server_that_fails_for_good_leaves_a_run_that_is_not_listed(
             assert await saver.statuses() == ["RUNNING"]
 
     await for_each(numbers[1:], check)
+
+
+async def test_a_server_that_refuses_versions_of_what_does_not_exist(server_uri: str, unique_name: str) -> None:
+    """With basic authentication a first save makes the registered model; one that may not says so."""
+    sent: list[str] = []
+
+    def answer(_: int, request: httpx.Request) -> httpx.Response | None:
+        sent.append(request.url.path)
+        made = any(path.endswith("registered-models/create") for path in sent)
+        forbidden = request.url.path.endswith("model-versions/create") and not made
+        return httpx.Response(403, text="Permission denied") if forbidden else None
+
+    async with saver_through(FaultTransport(answer), server_uri, unique_name) as saver:
+        await saver.save()
+        assert await saver.statuses() == ["FINISHED"]
+
+    def refuse(_: int, request: httpx.Request) -> httpx.Response | None:
+        forbidden = request.url.path.endswith(("model-versions/create", "registered-models/create"))
+        return httpx.Response(403, text="Permission denied") if forbidden else None
+
+    async with saver_through(FaultTransport(refuse), server_uri, f"{unique_name}-refused") as saver:
+        with pytest.raises(PermissionDeniedError):
+            await saver.save()
+        await saver.check_that_it_failed("Permission denied")
 
 
 @pytest.mark.parametrize("path", ["runs/outputs", "model-versions/create"])

@@ -21,6 +21,7 @@ from mlflow_utilities.errors import (
     MlflowConnectionError,
     MlflowTimeoutError,
     NotFoundError,
+    PermissionDeniedError,
     ServerError,
 )
 from mlflow_utilities.models.completing import complete
@@ -280,7 +281,7 @@ async def _register(client: AsyncMlflowClient, order: _Order, place: _Place, pro
         return await complete(create)
     except EndpointNotFoundError:
         raise
-    except NotFoundError:
+    except (NotFoundError, PermissionDeniedError):  # basic authentication refuses what does not exist
         pass
     except _LOST:
         if await _is_registered(client, order.registered_model_name):
