@@ -8,7 +8,20 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, TypeAlias, cast
 
-from mlflow_utilities.testing.in_memory import experiments, run_data, run_links, run_search, runs
+from mlflow_utilities.testing.in_memory import (
+    artifacts,
+    experiments,
+    logged_model_search,
+    logged_models,
+    model_versions,
+    presigned,
+    registered_models,
+    registry_search,
+    run_data,
+    run_links,
+    run_search,
+    runs,
+)
 from mlflow_utilities.testing.in_memory.exchange import Answer, Request, html, json_answer, refusal
 from mlflow_utilities.testing.in_memory.fields import Fields
 from mlflow_utilities.testing.in_memory.refusals import Refused, UnsupportedByInMemoryMlflow, invalid
@@ -19,26 +32,43 @@ __all__ = ["Handler", "RawHandler", "answer"]
 # A JSON route's key is its method and its path below /api/2.0/mlflow/; what stands in braces arrives under that name
 # with its braces, "{model_id}", since the server's handlers trust the body more than the path.
 Handler: TypeAlias = Callable[[State, Mapping[str, Any]], dict[str, Any]]
-# A raw route's key is its method and its path below /api/; a name in braces at its end also takes slashes.
+# A raw route's key is its method and its path below /api/; a last name that ends in "path" takes slashes too.
 RawHandler: TypeAlias = Callable[[State, Request, Mapping[str, str]], Answer]
+
+
+def _server_info(_state: State, _request: Request, _path: Mapping[str, str]) -> Answer:
+    """Say what this server has: a SQL store's behaviour and none of the optional parts."""
+    off = ("workspaces_enabled", "trace_archival_enabled", "multipart_uploads_enabled", "multipart_downloads_enabled")
+    return json_answer({"store_type": "SqlStore", **dict.fromkeys(off, False), "features_enabled": {"gateway": False}})
+
 
 HANDLERS: dict[tuple[str, str], Handler] = {
     **experiments.HANDLERS,
     **runs.HANDLERS,
     **run_search.HANDLERS,
     **run_data.HANDLERS,
+    **registered_models.HANDLERS,
+    **registry_search.HANDLERS,
+    **model_versions.HANDLERS,
+    **logged_model_search.HANDLERS,
+    **logged_models.HANDLERS,
+    **artifacts.HANDLERS,
+    **presigned.HANDLERS,
     **run_links.HANDLERS,
 }
-RAW: dict[tuple[str, str], RawHandler] = {}
+RAW: dict[tuple[str, str], RawHandler] = {
+    ("GET", "3.0/mlflow/server-info"): _server_info,
+    **artifacts.RAW,
+    **presigned.RAW,
+}
 
 _VERSION = "3.17.2"
 _NOT_IMITATED = re.compile(
-    r"2\.0/mlflow/(?:traces|webhooks|runs/log-model|runs/create-promptlab-run|artifacts/presigned-|gateway-proxy"
-    r"|upload-artifact|experiments/search-datasets|metrics/get-history-bulk|logged-models|registered-models"
-    r"|model-versions|artifacts/list|get-trace-artifact)"
-    r"|2\.0/mlflow-artifacts/|3\.0/mlflow/|3\.0/jobs"
+    r"2\.0/mlflow/(?:traces|webhooks|runs/log-model|runs/create-promptlab-run|gateway-proxy"
+    r"|upload-artifact|experiments/search-datasets|metrics/get-history-bulk|get-trace-artifact)"
+    r"|3\.0/mlflow/|3\.0/jobs"
 )
-_PLAIN_PAGES = ("/get-artifact", "/model-versions/get-artifact", "/graphql", "/metrics", "/v1/traces", "/gateway/")
+_PLAIN_PAGES = ("/graphql", "/metrics", "/v1/traces", "/gateway/")
 
 
 def answer(state: State, request: Request) -> Answer:
@@ -50,6 +80,8 @@ def answer(state: State, request: Request) -> Answer:
         return Answer(200, b"OK" if request.path == "/health" else _VERSION.encode(), {"content-type": "text/html"})
     match = re.match(r"/(?:ajax-)?api/(.*)", request.path, re.DOTALL)
     if match is None:
+        if page := artifacts.PAGES.get((request.method, request.path)):
+            return _guarded(partial(page, state, request, {}))
         if request.path.startswith(_PLAIN_PAGES):
             raise UnsupportedByInMemoryMlflow(f"{request.method} {request.path} is not imitated")
         return html(404, "Not Found")
