@@ -73,13 +73,12 @@ class ModelVersion:
     creation_timestamp: int
     last_updated_timestamp: int
     source: str
+    storage_location: str = ""
     run_id: str = ""
     run_link: str = ""
-    description: str = ""
+    description: str | None = ""
     current_stage: str = "None"
     status: str = "READY"
-    user_id: str = ""
-    model_id: str | None = None
     tags: dict[str, str] = field(default_factory=dict[str, str])
 
 
@@ -123,7 +122,10 @@ def _system_ms() -> int:
 
 @dataclass(slots=True)
 class State:
-    """The whole server: `artifacts` maps a path below the artifact root to its bytes."""
+    """The whole server: `artifacts` maps a path below the artifact root to its bytes.
+
+    `folders` are those that were made for artifacts: they stay when what is in them goes.
+    """
 
     now_ms: Callable[[], int] = _system_ms
     seed: int = 0
@@ -132,6 +134,7 @@ class State:
     registered_models: dict[str, RegisteredModel] = field(default_factory=dict[str, RegisteredModel])
     logged_models: dict[str, LoggedModel] = field(default_factory=dict[str, LoggedModel])
     artifacts: dict[str, bytes] = field(default_factory=dict[str, bytes])
+    folders: set[str] = field(default_factory=set[str])
     orders: itertools.count[int] = field(default_factory=itertools.count)
     chance: Random = field(init=False)
 
