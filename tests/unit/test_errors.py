@@ -38,7 +38,7 @@ def test_the_drawing_of_the_tree_is_the_tree() -> None:
     """The module's docstring shows every error below its parent."""
     drawn: dict[str, str | None] = {}
     parents: list[tuple[int, str]] = []
-    for line in (errors.__doc__ or "").splitlines()[2:]:
+    for line in (errors.__doc__ or "").split("```text\n")[1].split("```")[0].splitlines():
         match = re.match(r"([│├└─ ]*)(\w+)", line)
         assert match
         depth = len(match[1])
