@@ -178,6 +178,14 @@ async def test_a_slow_answer_meets_the_total_time_limit(
     assert 60.0 <= clock.monotonic() < 120.0
 
 
+async def test_a_slow_answer_meets_the_time_limit_of_reading(server: InMemoryMlflow, client: AsyncMlflowClient) -> None:
+    """A pause between two pieces that is longer than the client waits for more ends in a time-out."""
+    server.faults.add(Fault.slow(chunk_bytes=1, seconds=5.0), times=None)
+
+    with pytest.raises(MlflowTimeoutError, match="no answer in time"):
+        await client.get_experiment("0", timeout=Timeout(read=3.0, total=None))
+
+
 @pytest.mark.parametrize("done", [False, True])
 async def test_a_stall_goes_on_when_released(http_library: str, done: bool) -> None:
     """A request waits without end until the test releases it, and is then answered as usual."""
