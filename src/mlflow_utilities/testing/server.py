@@ -15,6 +15,7 @@ from mlflow_utilities.testing.in_memory import routes
 from mlflow_utilities.testing.in_memory.exchange import Answer, Request
 from mlflow_utilities.testing.in_memory.refusals import UnsupportedByInMemoryMlflow
 from mlflow_utilities.testing.in_memory.state import State
+from mlflow_utilities.testing.local_files import read_folder
 from mlflow_utilities.testing.recording import RecordedRequest
 from mlflow_utilities.testing.transports import make_http_client, make_transport
 
@@ -39,7 +40,7 @@ class InMemoryMlflow:
         # An address of its own: caches of models and rollouts tell servers apart by it.
         self._tracking_uri = f"http://mlflow-{uuid.uuid4().hex[:12]}.test"
         self._lock = threading.RLock()
-        self.state = State(now_ms=self._clock.now_ms, seed=seed)
+        self.state = State(now_ms=self._clock.now_ms, seed=seed, read_folder=read_folder)
         self.faults = Faults()
         self.requests: list[RecordedRequest] = []
         self.unsupported: list[str] = []

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlparse, urlunparse
 from mlflow_utilities.testing.in_memory.refusals import UnsupportedByInMemoryMlflow, invalid
 from mlflow_utilities.testing.in_memory.state import State
 
-__all__ = ["folders_of", "listing", "normal", "safe_path", "under"]
+__all__ = ["folders_of", "listing", "local_listing", "normal", "safe_path", "under"]
 
 _ROUNDS = 10
 
@@ -71,3 +71,17 @@ def listing(state: State, folder: str, prefix: str = "") -> list[dict[str, Any]]
             name = posixpath.join(prefix, posixpath.basename(path))
             found[path] = {"path": name, "is_dir": False, "file_size": len(content)}
     return [shown for _, shown in sorted(found.items())]
+
+
+def local_listing(state: State, root: str, prefix: str) -> list[dict[str, Any]] | None:
+    """Return what a folder of the machine holds, as `listing` does; None where the root is no such folder."""
+    parsed = urlparse(root)
+    if parsed.scheme not in ("", "file") or state.read_folder is None:
+        return None
+    folder = posixpath.join(unquote(parsed.path) if parsed.scheme else parsed.path, prefix)
+    return [
+        {"path": posixpath.join(prefix, name), "is_dir": True}
+        if size is None
+        else {"path": posixpath.join(prefix, name), "is_dir": False, "file_size": size}
+        for name, size in sorted(state.read_folder(folder).items())
+    ]

@@ -12,7 +12,14 @@ from email.utils import formatdate
 from typing import Any
 from urllib.parse import quote
 
-from mlflow_utilities.testing.in_memory.artifact_paths import folders_of, listing, normal, safe_path, under
+from mlflow_utilities.testing.in_memory.artifact_paths import (
+    folders_of,
+    listing,
+    local_listing,
+    normal,
+    safe_path,
+    under,
+)
 from mlflow_utilities.testing.in_memory.exchange import Answer, Request, html, json_answer
 from mlflow_utilities.testing.in_memory.fields import Field, read
 from mlflow_utilities.testing.in_memory.logged_models import find_logged_model
@@ -31,16 +38,6 @@ _PLAIN_TEXT = frozenset(
         *("xml", "json", "js", "py", "py3", "csv", "tsv", "md", "rst", "ipynb", "MLmodel", "MLproject"),
     )
 )
-_SERVER_INFO = {
-    "store_type": "SqlStore",
-    "workspaces_enabled": False,
-    "trace_archival_enabled": False,
-    "multipart_uploads_enabled": False,
-    "multipart_downloads_enabled": False,
-    "presigned_upload_run_id_supported": True,
-    "presigned_upload_model_id_supported": True,
-    "features_enabled": {"gateway": False},
-}
 
 
 def _detail(status: int, text: str) -> Answer:
@@ -169,7 +166,9 @@ def _list(state: State, request: Request, of_path: Mapping[str, str]) -> Answer:
 
 def _list_of(state: State, root: str, path: str) -> dict[str, Any]:
     prefix = safe_path(path)
-    files = listing(state, under(root, prefix), prefix)
+    files = local_listing(state, root, prefix)
+    if files is None:
+        files = listing(state, under(root, prefix), prefix)
     return {"root_uri": root, "files": files} if files else {"root_uri": root}
 
 
@@ -221,10 +220,6 @@ def _get_of_model(state: State, request: Request, of_path: Mapping[str, str]) ->
     return _attachment(state, request, find_logged_model(state, of_path["model_id"]).artifact_uri, path)
 
 
-def _server_info(state: State, request: Request, of_path: Mapping[str, str]) -> Answer:
-    return json_answer(_SERVER_INFO)
-
-
 HANDLERS = {
     ("GET", "artifacts/list"): _list_of_run,
     ("GET", "logged-models/{model_id}/artifacts/directories"): _list_of_model,
@@ -235,7 +230,6 @@ RAW = {
     ("DELETE", "2.0/mlflow-artifacts/artifacts/{path}"): _delete,
     ("GET", "2.0/mlflow-artifacts/artifacts"): _list,
     ("GET", "2.0/mlflow/logged-models/{model_id}/artifacts/files"): _get_of_model,
-    ("GET", "3.0/mlflow/server-info"): _server_info,
 }
 # Beside the API, by their whole path.
 PAGES = {

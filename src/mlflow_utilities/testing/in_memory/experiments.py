@@ -118,7 +118,9 @@ def _checked_location(location: str) -> str:
         raise invalid("'artifact_location' URL can't include fragments or params.")
     if location.startswith("runs:"):
         raise invalid(f"Artifact location cannot be a runs:/ URI. Given: '{location}'")
-    if location and not re.match(r"/|mlflow-artifacts:/[^/]|mlflow-artifacts:/?$|(?:s3|gs|wasbs|abfss)://", location):
+    if location and not re.match(
+        r"/|file:///|mlflow-artifacts:/[^/]|mlflow-artifacts:/?$|(?:s3|gs|wasbs|abfss)://", location
+    ):
         raise UnsupportedByInMemoryMlflow(f"the artifact location {location!r} is not imitated")
     if "?" in location:
         raise UnsupportedByInMemoryMlflow(f"a query in the artifact location {location!r} is not imitated")

@@ -39,7 +39,9 @@ RawHandler: TypeAlias = Callable[[State, Request, Mapping[str, str]], Answer]
 def _server_info(_state: State, _request: Request, _path: Mapping[str, str]) -> Answer:
     """Say what this server has: a SQL store's behaviour and none of the optional parts."""
     off = ("workspaces_enabled", "trace_archival_enabled", "multipart_uploads_enabled", "multipart_downloads_enabled")
-    return json_answer({"store_type": "SqlStore", **dict.fromkeys(off, False), "features_enabled": {"gateway": False}})
+    on = ("presigned_upload_run_id_supported", "presigned_upload_model_id_supported")  # of servers in general
+    has = {"store_type": "SqlStore", **dict.fromkeys(off, False), **dict.fromkeys(on, True)}
+    return json_answer({**has, "features_enabled": {"gateway": False}})
 
 
 HANDLERS: dict[tuple[str, str], Handler] = {
@@ -64,7 +66,7 @@ RAW: dict[tuple[str, str], RawHandler] = {
 
 _VERSION = "3.17.2"
 _NOT_IMITATED = re.compile(
-    r"2\.0/mlflow/(?:traces|webhooks|runs/log-model|runs/create-promptlab-run|gateway-proxy"
+    r"2\.0/mlflow/(?:traces|webhooks|runs/create-promptlab-run|gateway-proxy"
     r"|upload-artifact|experiments/search-datasets|metrics/get-history-bulk|get-trace-artifact)"
     r"|3\.0/mlflow/|3\.0/jobs"
 )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 from mlflow_utilities.testing.in_memory.experiments import TAGS
 from mlflow_utilities.testing.in_memory.fields import Field, Message, Repeated, read
@@ -15,6 +16,7 @@ from mlflow_utilities.testing.in_memory.state import State
 
 __all__ = ["HANDLERS"]
 
+_HISTORY = "mlflow.log-model.history"
 _NEEDED = Field("string", required=True)
 _DATASET = {
     "name": 500,
@@ -90,7 +92,36 @@ def _log_outputs(state: State, request: Mapping[str, Any]) -> dict[str, Any]:
     return {}
 
 
+def _log_model(state: State, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Keep in a tag of the run what MLflow 2 says of a model that lies among its artifacts."""
+    values = read(request, {"run_id": _NEEDED, "model_json": _NEEDED})
+    text = values.get("model_json", "")
+    try:
+        model: Any = json.loads(text)
+    except ValueError:
+        raise invalid(f"Malformed model info. \n {text} \n is not a valid JSON.") from None
+    if not isinstance(model, dict):
+        raise Refused("Internal Server Error", "INTERNAL_ERROR")
+    said = cast("dict[str, Any]", model)
+    if lacking := {"artifact_path", "flavors", "utc_time_created", "run_id"} - said.keys():
+        raise invalid(f"Model json is missing mandatory fields: {lacking}")
+    flavors: dict[str, Any] = said["flavors"]
+    kept = {name: said.get(name) for name in ("run_id", "artifact_path", "utc_time_created", "model_uuid")}
+    kept["flavors"] = {name: _without_config(flavor) for name, flavor in flavors.items()}
+    run = active_run(state, values.get("run_id", ""))
+    run.tags[_HISTORY] = json.dumps([*json.loads(run.tags.get(_HISTORY, "[]")), kept])
+    return {}
+
+
+def _without_config(flavor: Any) -> Any:
+    if not isinstance(flavor, dict):
+        return flavor
+    said = cast("dict[str, Any]", flavor)
+    return {name: value for name, value in said.items() if name != "config"}
+
+
 HANDLERS = {
+    ("POST", "runs/log-model"): _log_model,
     ("POST", "runs/log-inputs"): _log_inputs,
     ("POST", "runs/outputs"): _log_outputs,
 }

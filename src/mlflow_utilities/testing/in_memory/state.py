@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 from typing import Any
@@ -124,11 +124,13 @@ def _system_ms() -> int:
 class State:
     """The whole server: `artifacts` maps a path below the artifact root to its bytes.
 
-    `folders` are those that were made for artifacts: they stay when what is in them goes.
+    `folders` are those that were made for artifacts: they stay when what is in them goes. `read_folder` gives the names
+    in a folder of the machine with their sizes, None for folders.
     """
 
     now_ms: Callable[[], int] = _system_ms
     seed: int = 0
+    read_folder: Callable[[str], Mapping[str, int | None]] | None = None
     experiments: dict[str, Experiment] = field(default_factory=dict[str, Experiment])
     runs: dict[str, Run] = field(default_factory=dict[str, Run])
     registered_models: dict[str, RegisteredModel] = field(default_factory=dict[str, RegisteredModel])
