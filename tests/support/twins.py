@@ -31,6 +31,8 @@ _RANDOM_NAME = re.compile(r"[a-z]+-[a-z]+-\d+")
 class Exchange:
     """One request: `fields` is the query of a GET, else the JSON body; bytes are sent as they are.
 
+    `path` is one below /api/2.0/mlflow/, or begins with a slash.
+
     A "$name" stands for a value that an earlier answer gave; `keep` names values of this one by their path in it,
     as in {"run": "run.info.run_id"}.
     """
@@ -111,9 +113,9 @@ class Twins:
         try:
             value = json.loads(body) if body else None
         except ValueError:
-            return Said(status)
+            return Said(status, value=body.decode() if status < 300 else None)
         if status >= 400:
-            return Said(status, value.get("error_code") if status < 500 else None)
+            return Said(status, value.get("error_code", "detail" in value and value) if status < 500 else None)
         for name, path in exchange.keep.items():
             names[name] = _at(value, path)
         return Said(status, value=_comparable(value, {text: f"${name}" for name, text in names.items()}))
@@ -122,7 +124,8 @@ class Twins:
 def _written(
     exchange: Exchange, names: Mapping[str, str]
 ) -> tuple[str, dict[str, Any] | None, bytes | None, dict[str, str]]:
-    path = f"/api/2.0/mlflow/{_filled(exchange.path, names)}"
+    path = _filled(exchange.path, names)
+    path = path if path.startswith("/") else f"/api/2.0/mlflow/{path}"
     headers = {} if exchange.content_type is None else {"content-type": exchange.content_type}
     if isinstance(exchange.fields, bytes):
         return path, None, exchange.fields, headers

@@ -66,15 +66,13 @@ async def _activate(
     """Prefer the verbs that leave canaries alone."""
     if len(active) == 1:
         return [await enable_run(next(iter(active)), client=client)]
-    if all(now[run].status is ModelStatus.Active for run in active):
-        change = change_test_fractions
-    else:
-        change = update_active_runs
+    same_runs = all(now[run].status is ModelStatus.Active for run in active)
     done = [
         await change_status(run, ModelStatus.New, client=client)
         for run in active
         if now[run].status is ModelStatus.Disabled
     ]
+    change = change_test_fractions if same_runs else update_active_runs
     done.append(
         await change(active, version, experiment_name=experiment_name, submodel_name=submodel_name, client=client)
     )

@@ -8,6 +8,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, cast
 
 from mlflow_utilities.testing.in_memory.experiments import parse_experiment_id
@@ -225,7 +226,7 @@ def _in_order(models: list[LoggedModel], orders: list[_Order]) -> list[LoggedMod
     for order in terms:
         _check_order(order)
     for order in reversed(terms):
-        models = ordered(models, lambda model, order=order: _sort_value(model, order), ascending=order.ascending)
+        models = ordered(models, partial(_sort_value, order=order), ascending=order.ascending)
     return models
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any, TypeVar
 
 from mlflow_utilities.testing.in_memory.fields import Field, Repeated, read
@@ -135,7 +136,7 @@ def _orders(order_by: list[str], order_of: Callable[[str], _Order]) -> list[_Ord
 
 def _in_order(items: list[_Item], orders: list[_Order]) -> list[_Item]:
     for column, ascending in reversed(orders):
-        items = ordered(items, lambda item, column=column: getattr(item, column), ascending=ascending)
+        items = ordered(items, attrgetter(column), ascending=ascending)
     return items
 
 
