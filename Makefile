@@ -64,7 +64,7 @@ contract: $(READY)
 
 ## make test-2x   the contract on the last MLflow 2.x, from an environment of its own
 test-2x: $(READY) $(READY_2X)
-	TEST_SERVER_PYTHON=$(abspath $(VENV_2X)/bin/python) $(BIN)/python -m pytest tests/contract
+	TEST_MATRIX=one TEST_SERVER_PYTHON=$(abspath $(VENV_2X)/bin/python) $(BIN)/python -m pytest tests/contract
 
 ## make test-postgres  what writers contend for, on a throw-away PostgreSQL cluster
 test-postgres: $(READY)

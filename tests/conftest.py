@@ -24,7 +24,11 @@ settings.register_profile("tests", deadline=None)
 settings.load_profile("tests")
 
 
-@pytest.fixture(params=["asyncio", "trio"])
+# TEST_MATRIX=one is for a second server: what differs there is the server, neither the event loop nor the HTTP library.
+_WHOLE_MATRIX = os.environ.get("TEST_MATRIX") != "one"
+
+
+@pytest.fixture(params=["asyncio", "trio"] if _WHOLE_MATRIX else ["asyncio"])
 def anyio_backend(request: pytest.FixtureRequest) -> str:
     """Run each async test on asyncio and on trio."""
     return str(request.param)
@@ -94,7 +98,7 @@ def in_memory_server_uri(tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
         yield uri
 
 
-@pytest.fixture(params=["httpx", "httpx2"])
+@pytest.fixture(params=["httpx", "httpx2"] if _WHOLE_MATRIX else ["httpx"])
 def http_library(request: pytest.FixtureRequest) -> str:
     """Run the test with httpx and with httpx2."""
     return str(request.param)

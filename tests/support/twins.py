@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import httpx
 
@@ -105,7 +105,7 @@ class Twins:
     def _ask_memory(self, exchange: Exchange) -> Said:
         path, query, body, headers = _written(exchange, self._memory)
         url = urlsplit(str(httpx.URL("http://test" + path, params=query)))
-        request = Request(exchange.method, url.path, parse_qs(url.query, keep_blank_values=True), headers, body or b"")
+        request = Request(exchange.method, unquote(url.path), parse_qs(url.query, keep_blank_values=True), headers, body or b"")
         said = answer(self.state, request)
         return self._understood(exchange, said.status, said.body, self._memory)
 
@@ -167,7 +167,7 @@ def _comparable(value: Any, names: Mapping[str, str], key: str = "") -> Any:
             # A short one, as the id of an experiment, may be something else elsewhere.
             if len(text) >= 16:
                 value = value.replace(text, names[text])
-            elif key in ("experiment_id", "version") and value == text:
+            elif key == "experiment_id" and value == text:
                 value = names[text]
             elif value.startswith("mlflow-artifacts:"):
                 value = re.sub(rf"(?<=/){re.escape(text)}(?=/|$)", names[text], value)

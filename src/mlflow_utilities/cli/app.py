@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Any, cast
+from typing import Any
 
 import click
 from click.shell_completion import shell_complete
@@ -17,8 +16,15 @@ from mlflow_utilities._version import __version__
 from mlflow_utilities.cli.exits import Exit, exit_of
 from mlflow_utilities.cli.options import common_of, common_options
 from mlflow_utilities.cli.printing import say
+from mlflow_utilities.cli.streams import forget_output, prepare_streams
 from mlflow_utilities.cli.wording import as_commands
-from mlflow_utilities.errors import MlflowApiError, MlflowUtilitiesError
+from mlflow_utilities.errors import (
+    MlflowApiError,
+    MlflowConnectionError,
+    MlflowTimeoutError,
+    MlflowUtilitiesError,
+    ProtocolError,
+)
 
 __all__ = ["COMMANDS", "COMPLETION", "PROGRAM", "app", "run"]
 
@@ -84,16 +90,28 @@ def run(arguments: Sequence[str] | None = None, command: click.Command = app) ->
         command: what to run.
 
     """
+    prepare_streams()
+    try:
+        code = _ended(command, list(sys.argv[1:] if arguments is None else arguments))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        code = Exit.CLOSED
+    except OSError as error:
+        code = _failed(error, debug=False)
+    if code is Exit.CLOSED:
+        forget_output()
+    return code
+
+
+def _ended(command: click.Command, arguments: list[str]) -> int:
+    """Run a command and return its exit code, with every failure told."""
     common = common_of(os.environ)
     try:
         if asked := os.environ.get(COMPLETION):
             return shell_complete(command, {}, PROGRAM, COMPLETION, asked)
         # click's own main would turn a closed pipe into a failure.
-        with command.make_context(
-            PROGRAM, list(sys.argv[1:] if arguments is None else arguments), obj=common
-        ) as context:
+        with command.make_context(PROGRAM, arguments, obj=common) as context:
             result: Any = command.invoke(context)
-        sys.stdout.flush()
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.exceptions.NoArgsIsHelpError as error:
@@ -102,54 +120,58 @@ def run(arguments: Sequence[str] | None = None, command: click.Command = app) ->
     except click.ClickException as error:
         return _misused(error)
     except (KeyboardInterrupt, click.Abort):
-        say("interrupted")
-        return Exit.INTERRUPTED
-    except BrokenPipeError:
-        return _closed()
+        return _told(Exit.INTERRUPTED, "interrupted")
     except Exception as error:
-        return _failed(error, debug=common.debug)
+        return _failed(_only(error), debug=common.debug)
     return result if isinstance(result, int) else Exit.DONE
 
 
-def _closed() -> int:
-    """Leave nothing to flush to a reader that is gone."""
-    with contextlib.suppress(OSError):
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return Exit.CLOSED
+def _told(code: Exit, message: str, hint: str = "") -> Exit:
+    """Say how it ended, and return the code: the same when nobody can be told."""
+    try:
+        say(message)
+        if hint:
+            say(f"hint: {hint}")
+    except OSError:
+        forget_output()
+    return code
 
 
-def _misused(error: click.ClickException) -> int:
+def _misused(error: click.ClickException) -> Exit:
     context = error.ctx if isinstance(error, click.UsageError) else None
-    say(f"error: {error.format_message()}")
-    if context is not None:
-        say(f"hint: {context.command_path} --help shows how it is used")
-    return Exit.USAGE
+    hint = f"{context.command_path} --help shows how it is used" if context is not None else ""
+    return _told(Exit.USAGE, f"error: {error.format_message()}", hint)
 
 
 def _only(error: Exception) -> Exception:
     """Return the one error that a group was made of, else the error itself."""
-    inner = cast("tuple[Exception, ...]", getattr(error, "exceptions", ()))
-    return _only(inner[0]) if len(inner) == 1 else error
+    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error
 
 
-def _failed(error: Exception, *, debug: bool) -> int:
-    error = _only(error)
-    code = exit_of(error)
+def _failed(error: Exception, *, debug: bool) -> Exit:
+    if isinstance(error, BrokenPipeError):
+        return Exit.CLOSED
     if debug:
         traceback.print_exception(error)
     if isinstance(error, MlflowUtilitiesError):
-        message, hint = _sentence(error), as_commands(error.hint or "")
+        message, hint = _sentence(error), as_commands(error.hint or _general_hint(error))
     elif isinstance(error, OSError):
         message, hint = ": ".join(str(part) for part in (error.strerror or error, error.filename) if part), ""
     else:
         message = f"this is a bug of {PROGRAM}: {type(error).__name__}: {error}"
         hint = "" if debug else "the same command with --debug shows the traceback to report"
-    say(f"error: {message}")
-    if hint:
-        say(f"hint: {hint}")
-    return code
+    return _told(exit_of(error), f"error: {message}", hint)
 
 
 def _sentence(error: MlflowUtilitiesError) -> str:
     where = f"{error.method} {error.path}: {error.status}: " if isinstance(error, MlflowApiError) else ""
     return where + " ".join(error.message.split())
+
+
+def _general_hint(error: MlflowUtilitiesError) -> str:
+    """Return what to do about a server that fails, or is not there, in a way that says nothing of it."""
+    if isinstance(error, MlflowApiError | MlflowConnectionError | MlflowTimeoutError | ProtocolError):
+        return f"{PROGRAM} doctor looks at the server and the way to it; the log of the server may say more"
+    return ""
