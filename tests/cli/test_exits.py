@@ -110,6 +110,10 @@ def raising(error: BaseException) -> click.Command:
         (KeyboardInterrupt(), 130, "interrupted"),
         (click.Abort(), 130, "interrupted"),
         (BrokenPipeError(32, "Broken pipe"), 141, ""),
+        (ExceptionGroup("watch", [BrokenPipeError(32, "Broken pipe")]), 141, ""),
+        (errors.ServerError("it broke", **API), 1, "hint: mlflow-utilities doctor"),
+        (errors.MlflowTimeoutError("not done within 1 s"), 6, "hint: mlflow-utilities doctor"),
+        (errors.MlflowTimeoutError("not done within 1 s", hint="is it up?"), 6, "hint: is it up?\n"),
     ],
     ids=lambda value: type(value).__name__ if isinstance(value, BaseException) else None,
 )

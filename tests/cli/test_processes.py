@@ -168,6 +168,46 @@ def test_a_reader_that_is_gone_is_no_failure_to_report(closed_pipe: int, argumen
     assert (ended.returncode, ended.stderr) == (141, "")
 
 
+def test_a_reader_of_errors_that_is_gone_changes_no_exit_code(closed_pipe: int) -> None:
+    """What cannot be told is still in the code: `2>&1 >/dev/null | true`."""
+    ended = subprocess.run([*PROGRAM, "frobnicate"], stdout=subprocess.PIPE, stderr=closed_pipe, check=False)
+
+    assert (ended.returncode, ended.stdout) == (2, b"")
+
+
+def closing(streams: str, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run a command with streams closed, as a shell and some supervisors do."""
+    command = ["sh", "-c", f'exec "$@" {streams}', "sh", *PROGRAM, *arguments]
+    return subprocess.run(command, env={**os.environ, **environ}, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("streams", "arguments", "code"),
+    [(">&-", ["completion"], 0), (">&- 2>&-", ["frobnicate"], 2), ("<&- >&- 2>&-", ["cache", "path"], 0)],
+)
+def test_streams_that_are_closed_are_no_failure(streams: str, arguments: list[str], code: int) -> None:
+    """A stream that is not there gets nothing, and the command ends as it would have."""
+    ended = closing(streams, *arguments)
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (code, "", "")
+
+
+def test_without_standard_input_nobody_can_confirm(server_uri: str, project: Project) -> None:
+    """A job without standard input is refused as one without a terminal is."""
+    ended = closing("<&-", "enable", project.runs[0], MLFLOW_TRACKING_URI=server_uri)
+
+    assert ended.returncode == 9
+    assert "no terminal" in ended.stderr
+    assert generation_of(server_uri, project) == -1
+
+
+def test_characters_that_the_encoding_lacks_are_escapes() -> None:
+    """A name in another script is no failure where the output is Latin-1."""
+    ended = closing("", "cache", "--cache-dir", "/日本", "path", PYTHONIOENCODING="latin-1:strict", PYTHONUTF8="1")
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "/\\u65e5\\u672c\n", "")
+
+
 @pytest.mark.parametrize("arguments", [["--help"], ["runs", "--help"], ["enable", "--help"], ["--version"]])
 def test_help_imports_neither_rich_nor_the_http_library(arguments: list[str]) -> None:
     """What makes a start slow is imported when it is used, and mlflow never."""

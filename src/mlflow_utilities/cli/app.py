@@ -7,7 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import click
 from click.shell_completion import shell_complete
@@ -98,8 +98,7 @@ def run(arguments: Sequence[str] | None = None, command: click.Command = app) ->
         code = Exit.CLOSED
     except OSError as error:
         code = _failed(error, debug=False)
-    if code is Exit.CLOSED:
-        forget_output()
+    forget_output()
     return code
 
 
@@ -145,9 +144,10 @@ def _misused(error: click.ClickException) -> Exit:
 
 def _only(error: Exception) -> Exception:
     """Return the one error that a group was made of, else the error itself."""
-    while isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
-        error = error.exceptions[0]
-    return error
+    if not isinstance(error, ExceptionGroup):
+        return error
+    group = cast("ExceptionGroup[Exception]", error)
+    return _only(group.exceptions[0]) if len(group.exceptions) == 1 else group
 
 
 def _failed(error: Exception, *, debug: bool) -> Exit:
