@@ -9,6 +9,7 @@ import pytest
 
 from mlflow_utilities.cli.app import COMMANDS, app
 from mlflow_utilities.cli.options import Common, common_of, common_options, named_of
+from support.command_line import CommandLine
 
 
 def seen_by(command: list[str], **environ: str) -> Common:
@@ -49,6 +50,18 @@ def test_options_stand_before_or_after_the_command(option: list[str], expected: 
 def test_the_option_nearer_to_the_command_counts() -> None:
     """An option that is given twice has the value after the command's name, and others stay."""
     assert seen_by(["--timeout", "1", "--json", "act", "--timeout", "2"]) == Common(timeout=2.0, json=True)
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-inf", "-1", "soon"])
+@pytest.mark.parametrize(
+    "arguments", [["doctor", "--timeout"], ["watch", "-e", "x", "--interval"], ["canary", "x", "--share"]]
+)
+def test_a_number_is_finite_and_within_its_limits(command_line: CommandLine, arguments: list[str], text: str) -> None:
+    """What is none is a mistake of usage, before a server is asked."""
+    ended = command_line(*arguments, text)
+
+    assert (ended.code, ended.out) == (2, "")
+    assert arguments[-1] in ended.err
 
 
 def test_variables_that_stand_for_options() -> None:

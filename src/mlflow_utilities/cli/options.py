@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import click
 
 __all__ = [
     "Common",
+    "FiniteRange",
     "Named",
     "Names",
     "Writing",
@@ -24,6 +26,17 @@ __all__ = [
 
 F = TypeVar("F", bound=Callable[..., Any])
 _DEBUG = "MLFLOW_UTILITIES_DEBUG"
+
+
+class FiniteRange(click.FloatRange):
+    """A number within limits; "nan", which is within any limits, and "inf" are none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number."""
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return number
 
 
 @dataclass(slots=True)
@@ -92,7 +105,7 @@ def common_options(function: F) -> F:
             ),
             click.option(
                 "--timeout",
-                type=click.FloatRange(min=0, min_open=True),
+                type=FiniteRange(min=0, min_open=True),
                 metavar="SECONDS",
                 help="Time for one call to the server, with its repetitions.  [default: 30]",
                 expose_value=False,

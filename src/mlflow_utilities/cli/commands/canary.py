@@ -11,6 +11,7 @@ from mlflow_utilities.cli.arguments import run_argument
 from mlflow_utilities.cli.changing import Verb, change
 from mlflow_utilities.cli.options import (
     Common,
+    FiniteRange,
     Named,
     Writing,
     common_options,
@@ -29,7 +30,7 @@ __all__ = ["command"]
 @run_argument
 @click.option(
     "--share",
-    type=click.FloatRange(0, 1),
+    type=FiniteRange(0, 1),
     metavar="FRACTION",
     help="Share of the requests that is copied, in [0, 1].  [default: all, or as it was]",
 )

@@ -11,7 +11,7 @@ import anyio
 import click
 
 from mlflow_utilities.cli.following import Follower
-from mlflow_utilities.cli.options import Common, Named, common_options, experiment_options
+from mlflow_utilities.cli.options import Common, FiniteRange, Named, common_options, experiment_options
 from mlflow_utilities.cli.printing import moment, shown
 from mlflow_utilities.cli.running import new_client
 from mlflow_utilities.cli.watching import Seen, as_json, change_line, differs
@@ -26,7 +26,7 @@ __all__ = ["command"]
 @experiment_options
 @click.option(
     "--interval",
-    type=click.FloatRange(min=0.1, max=3600),
+    type=FiniteRange(min=0.1, max=3600),
     default=5.0,
     show_default=True,
     metavar="SECONDS",
