@@ -83,6 +83,14 @@ def test_size_and_path(command_line: CommandLine, directory: CacheDirectory, tmp
     assert not other.exists()
 
 
+def test_an_empty_directory_is_not_this_one(command_line: CommandLine) -> None:
+    """A variable of a script that is not set must not clear `./models`."""
+    ended = command_line("cache", "--cache-dir", "", "clear", "--yes")
+
+    assert (ended.code, ended.out) == (2, "")
+    assert "it is empty" in ended.err
+
+
 @pytest.mark.parametrize(
     ("options", "left"),
     [

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator, Mapping
@@ -27,6 +28,7 @@ __all__ = ["CacheDirectory", "Claim", "DamagedInUse", "Kept", "Lease", "Manifest
 _FORMAT = 1
 _MANIFEST = "manifest.json"
 _EVICTING = "evicting"
+_KEY = re.compile(r"[0-9a-f]{64}")  # what has another name was put there by others, and is theirs
 
 
 class CacheDirectory:
@@ -142,6 +144,8 @@ class CacheDirectory:
         removed = 0
         for leftover in list(self._partial.iterdir()):
             key = leftover.name.partition("-")[0]
+            if not _KEY.fullmatch(key):
+                continue
             lock = None if key == mine else try_lock(self._lock_path(key))
             if key == mine or lock is not None:
                 shutil.rmtree(leftover, ignore_errors=True)
@@ -230,6 +234,8 @@ class CacheDirectory:
         Raises OSError when there is a directory that cannot be listed.
         """
         for entry in self._models.iterdir() if self._models.exists() else ():
+            if not _KEY.fullmatch(entry.name):
+                continue
             manifest = self._manifest(entry.name) or {}
             about = {name: str(manifest.get(name, "")) for name in ("uri", "location", "server")}
             try:

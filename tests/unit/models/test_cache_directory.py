@@ -205,6 +205,20 @@ def test_a_model_in_use_is_not_removed(cache: CacheDirectory, tmp_path: Path) ->
     assert list((tmp_path / "partial").iterdir()) == []
 
 
+def test_what_others_put_there_is_theirs(cache: CacheDirectory, tmp_path: Path) -> None:
+    """A directory that is no cache may have `models` and `partial` too: nothing in it is listed, evicted or cleaned."""
+    for folder in ("models", "partial"):
+        (tmp_path / folder / "resnet-50").mkdir(parents=True)
+    put(cache)
+
+    cache.evict(0, keep=OTHER)
+
+    assert list(cache.contents()) == []
+    assert cache.clean() == 0
+    assert (tmp_path / "models" / "resnet-50").exists()
+    assert (tmp_path / "partial" / "resnet-50").exists()
+
+
 def test_cleaning_leaves_downloads_under_way(cache: CacheDirectory, tmp_path: Path) -> None:
     """What a process left that died goes."""
     assert cache.clean() == 0

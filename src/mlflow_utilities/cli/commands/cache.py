@@ -38,6 +38,13 @@ def _seconds(ctx: click.Context, param: click.Parameter, value: str | None) -> f
     return found
 
 
+def _directory(ctx: click.Context, param: click.Parameter, value: str | None) -> Path:
+    """Return the directory that an option says, else that of every process on this machine."""
+    if value == "":
+        raise click.BadParameter("it is empty: it would be the directory you are in")
+    return default_cache_dir(os.environ) if value is None else Path(value)
+
+
 class _Cache:
     """The cache, as the commands look at it."""
 
@@ -83,15 +90,15 @@ _COLUMNS = ("model", "size", "used", "state")
 @click.group()
 @click.option(
     "--cache-dir",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=click.Path(file_okay=False),
+    callback=_directory,
     help="Directory of the cache.  [env: MLFLOW_UTILITIES_CACHE_DIR; default: in your cache directory]",
 )
 @common_options
 @click.pass_context
-def command(ctx: click.Context, cache_dir: Path | None) -> None:
+def command(ctx: click.Context, cache_dir: Path) -> None:
     """Show and clean the cache of downloaded models. No server is asked."""
-    root = cache_dir if cache_dir is not None else default_cache_dir(os.environ)
-    ctx.meta[_ROOT] = root
+    ctx.meta[_ROOT] = cache_dir
 
 
 _ROOT = "mlflow_utilities.cache_dir"
