@@ -9,6 +9,7 @@ import httpx2
 import pytest
 
 from mlflow_utilities._transport.requests import RequestBuilder
+from mlflow_utilities.errors import InvalidInputError
 from mlflow_utilities.typing import Call, Timeout
 
 LIBRARIES = pytest.mark.parametrize("library", [httpx, httpx2])
@@ -74,3 +75,9 @@ def test_a_request_does_not_change_the_headers_of_the_next(library: Any) -> None
     first = builder.build(CALLS[3], None, Timeout(), None)
     first.headers["x-mine"] = "1"
     assert "x-mine" not in builder.build(CALLS[3], None, Timeout(), None).headers
+
+
+def test_half_a_character_is_refused() -> None:
+    """What a shell passes on, and is in no encoding, is no text that can be sent."""
+    with pytest.raises(InvalidInputError, match="half of a character"):
+        build(httpx, "http://host", Call("GET", "/a", query=(("name", "\udcff"),)))

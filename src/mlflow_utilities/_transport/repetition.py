@@ -81,10 +81,13 @@ class Repeater:
         finally:
             self._under_way.discard(scope)
         self._guard.check_not_closed_meanwhile()
-        last = f"; the last attempt failed: {progress.error}" if progress.error else ""
+        last = progress.error
+        said = "" if last is None else f"; the last attempt failed: {str(last).removesuffix(f' ({last.hint})')}"
         raise MlflowTimeoutError(
-            f"{call.method} {call.path}: not done within {total or 0.0:g} s{last}", sent=progress.sent
-        ) from progress.error
+            f"{call.method} {call.path}: not done within {total or 0.0:g} s{said}",
+            sent=progress.sent,
+            hint=None if last is None else last.hint,
+        ) from last
 
     async def _repeated(
         self, call: Call, attempt: Attempt[T], policy: RetryPolicy, deadline: float | None, progress: Progress

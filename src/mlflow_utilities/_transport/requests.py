@@ -35,6 +35,16 @@ def encode_body(body: Mapping[str, Any]) -> bytes:
         raise InvalidInputError(f"the arguments cannot be sent as JSON: {error}", hint="use plain values") from error
 
 
+def _query(call: Call) -> str:
+    try:
+        return "&".join(f"{quote_plus(key)}={quote_plus(value)}" for key, value in call.query)
+    except UnicodeEncodeError as error:
+        raise InvalidInputError(
+            f"{error.object!r} cannot be sent: it holds half of a character",
+            hint="the bytes it was read from are not in the encoding that was expected",
+        ) from error
+
+
 class RequestBuilder:
     """Turns calls into the library's requests.
 
@@ -67,7 +77,7 @@ class RequestBuilder:
 
     def build(self, call: Call, authorization: bytes | None, timeout: Timeout, content: Any) -> Any:
         """Return the request; `content` is bytes, an async iterator of bytes, or None."""
-        query = "&".join(f"{quote_plus(key)}={quote_plus(value)}" for key, value in call.query)
+        query = _query(call)
         if self._client is None and len(query) < _LONG and "?" not in call.path and "#" not in call.path:
             headers = self._own_headers(call, authorization)
             request = self._library.Request(
