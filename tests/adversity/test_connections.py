@@ -150,9 +150,12 @@ async def test_answers_that_always_break_end_in_a_connection_error(
 
 @pytest.mark.parametrize("kind", [READ, CREATE], ids=lambda kind: kind[2])
 async def test_a_refused_connection_is_tried_again(clock: FakeClock, http_library: str, kind: Any) -> None:
-    """Nothing was sent, so even a creation is tried again, six times in all."""
-    async with a_client(f"http://127.0.0.1:{free_port()}", clock, http_library) as client:
-        with pytest.raises(MlflowConnectionError, match=r"cannot connect.*is the server running") as caught:
+    """Nothing was sent, so even a creation is tried again, six times in all; the error names the address."""
+    address = f"http://127.0.0.1:{free_port()}"
+    async with a_client(address, clock, http_library) as client:
+        with pytest.raises(
+            MlflowConnectionError, match=rf"cannot connect to {address}: .*is the server running"
+        ) as caught:
             await calling(client)(kind)
 
     assert not caught.value.sent

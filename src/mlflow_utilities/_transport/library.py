@@ -128,8 +128,8 @@ def _unused_context() -> ssl.SSLContext:
 
 
 @contextmanager
-def translated(library: Any, what: str) -> Generator[None]:
-    """Turn the library's errors into ours; `what` names the call."""
+def translated(library: Any, what: str, server: str = "the server") -> Generator[None]:
+    """Turn the library's errors into ours; `what` names the call, `server` where it goes."""
     try:
         yield
     except (library.ConnectTimeout, library.PoolTimeout) as error:
@@ -142,14 +142,14 @@ def translated(library: Any, what: str) -> Generator[None]:
     except library.LocalProtocolError as error:
         raise ProtocolError(f"{what}: the request cannot be sent: {error}") from error
     except (library.NetworkError, library.RemoteProtocolError, ssl.SSLError) as error:  # httpcore lets SSLError through
-        raise _connection_error(library, what, error) from error
+        raise _connection_error(library, what, server, error) from error
     except library.DecodingError as error:
         raise ProtocolError(f"{what}: the answer's encoding is broken: {error}") from error
     except (library.UnsupportedProtocol, library.InvalidURL) as error:
         raise ConfigurationError(f"{what}: {error}") from error
 
 
-def _connection_error(library: Any, what: str, error: Exception) -> MlflowConnectionError:
+def _connection_error(library: Any, what: str, server: str, error: Exception) -> MlflowConnectionError:
     tls = _tls_error(error)
     text = str(error) or str(tls or type(error).__name__)
     if tls is not None and any(word in str(tls).upper().replace(" ", "_") for word in _PERMANENT_TLS):
@@ -161,7 +161,7 @@ def _connection_error(library: Any, what: str, error: Exception) -> MlflowConnec
         )
     if isinstance(error, library.ConnectError):
         hint = "is the server running at this address?"
-        return MlflowConnectionError(f"{what}: cannot connect: {text}", sent=False, hint=hint)
+        return MlflowConnectionError(f"{what}: cannot connect to {server}: {text}", sent=False, hint=hint)
     return MlflowConnectionError(f"{what}: the connection broke: {text}")
 
 

@@ -47,6 +47,7 @@ class HttpTransport:
     ) -> None:
         self._authorization = authorization
         self._clock = clock
+        self._server = settings.tracking_uri
         self._timeout = settings.timeout
         self._retry = settings.retry
         self._guard = Guard()
@@ -193,7 +194,7 @@ class HttpTransport:
         lane = await self._lanes.take(limits.pool)
         progress.sent = True
         try:
-            with translated(self._library, f"{call.method} {call.path}"):
+            with translated(self._library, f"{call.method} {call.path}", self._server):
                 response = await lane.exchange(request)
         except BaseException:
             await self._lanes.throw_away(lane)
