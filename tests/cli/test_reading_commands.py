@@ -181,11 +181,12 @@ def test_what_does_not_fit_is_told(
 
 
 def test_a_version_of_several_runs_names_none(command_line: CommandLine, project: Project) -> None:
-    """A version that several runs have is refused, and the message lists them."""
+    """A version that several runs have is refused; the message lists them and asks for an id."""
     ended = command_line("show", "1.0.0", "-e", project.name)
 
     assert ended.code == 3
     assert all(run in ended.err for run in project.runs)
+    assert "hint: give the run id" in ended.err
 
 
 def test_an_experiment_from_the_environment(command_line: CommandLine, listed: Project, project: Project) -> None:

@@ -137,7 +137,8 @@ def matching_run(text: str, listed: Sequence[VersionedRun]) -> VersionedRun:
         )
     if len(found) > 1:
         ids = ", ".join(run.run_id for run in found[:_LISTED]) + (", ..." if len(found) > _LISTED else "")
-        raise InvalidInputError(f"{text!r} fits {len(found)} runs: {ids}", hint="give more of the run id")
+        hint = "give more of the run id" if version is None else "give the run id"
+        raise InvalidInputError(f"{text!r} fits {len(found)} runs: {ids}", hint=hint)
     return found[0]
 
 
