@@ -11,6 +11,7 @@ import types
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from mlflow_utilities import AsyncMlflowClient, mlflow_api
@@ -95,6 +96,31 @@ async def test_the_serving_page_runs(fresh: AsyncMlflowClient) -> None:
     await mlflow_api.enable_run(saved.run_id, client=fresh)
 
     await run_snippets(DOCS / "how-to" / "serve.md", {"client": fresh})
+
+
+@pytest.mark.anyio
+async def test_the_service_of_the_serving_page_answers(
+    fresh: AsyncMlflowClient, server_uri: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The service answers the request of the page as the page says, and its probe is ready."""
+    monkeypatch.setenv("MLFLOW_UTILITIES_CACHE_DIR", str(tmp_path))
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", server_uri)
+    saved = await save(fresh, "fraud", "1.4.0")
+    await mlflow_api.enable_run(saved.run_id, client=fresh)
+    names: dict[str, Any] = {}
+    page = DOCS / "how-to" / "serve.md"
+    await run_source(next(text for text in snippets(page) if "FastAPI(" in text), page, names)
+    line = next(line for line in page.read_text().splitlines() if line.startswith("$ curl "))
+    headers, body = dict(re.findall(r"-H '(.*?): (.*?)'", line)), re.findall(r"-d '(.*?)'", line)[0]
+
+    app = names["app"]
+    asgi = httpx.ASGITransport(app)
+    async with app.router.lifespan_context(app), httpx.AsyncClient(transport=asgi, base_url="http://service") as http:
+        answer = await http.post("/predict", content=body, headers=headers)
+        probe = await http.get("/health")
+
+    assert answer.json() == {"output": [pytest.approx(6.0)], "run_id": saved.run_id, "version": "1.4.0"}
+    assert (probe.status_code, probe.json()["ready"]) == (200, True)
 
 
 @pytest.mark.anyio

@@ -12,6 +12,7 @@ import pytest
 pytest_plugins = ["pytester"]
 
 HOW_TO = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "test-your-service.md"
+EXAMPLE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SERVICE_TEST = """
 import pytest
 from mlflow_utilities.serving import ActiveModels
@@ -80,11 +81,12 @@ def test_the_fixtures_work_without_any_setting(pytester: pytest.Pytester, source
 
 
 def test_the_examples_of_the_how_to_pass(pytester: pytest.Pytester) -> None:
-    """The examples of the page are one test module, and all its tests pass on asyncio and on trio."""
-    examples = re.findall(r"^```python\n(.*?)^```", HOW_TO.read_text(), flags=re.MULTILINE | re.DOTALL)
-    tests = "\n".join(examples).count("async def test_")
+    """The examples of the page are one test module; its tests pass, the async ones on asyncio and on trio."""
+    service = next(text for text in EXAMPLE.findall(HOW_TO.with_name("serve.md").read_text()) if "FastAPI(" in text)
+    pytester.makepyfile(service=service)
+    examples = "\n".join(EXAMPLE.findall(HOW_TO.read_text()))
 
-    run(pytester, "\n".join(examples)).assert_outcomes(passed=2 * tests)
+    run(pytester, examples).assert_outcomes(passed=examples.count("def test_") + examples.count("async def test_"))
 
 
 def test_the_fixtures_are_listed(pytester: pytest.Pytester) -> None:
