@@ -21,9 +21,9 @@ class Terminal(io.StringIO):
         return True
 
 
-def on_terminal(common: Common, *rows: tuple[str, ...]) -> str:
+def on_terminal(common: Common, *rows: tuple[str, ...], columns: str = "60") -> str:
     """Return what a table sends to a terminal."""
-    os.environ.update(TERM="xterm-256color", COLUMNS="60")
+    os.environ.update(TERM="xterm-256color", COLUMNS=columns)
     os.environ.pop("NO_COLOR", None)
     terminal = Terminal()
     with contextlib.redirect_stdout(terminal):
@@ -56,14 +56,23 @@ def test_what_a_server_stores_cannot_control_the_terminal() -> None:
     assert "[red]New[/red]" in seen
 
 
-def test_a_run_id_is_never_cut_off() -> None:
-    """A narrow terminal folds a cell instead of hiding its end, so that an id can be copied."""
-    run_id = "0123456789abcdef" * 4
-    os.environ["COLUMNS"] = "20"
+@pytest.mark.parametrize("columns", ["12", "40", "43", "60"])
+def test_a_run_id_stays_whole(columns: str) -> None:
+    """An id can be copied from a terminal of any width: a table that would tear it is printed as aligned text."""
+    run_id = "0123456789abcdef" * 2
 
-    seen = on_terminal(Common(color=False), (run_id, "New"))
+    seen = on_terminal(Common(color=False), (run_id, "Active 0.5 and more"), columns=columns)
 
+    assert run_id in seen
     assert "…" not in seen
+    assert ("RUN" in seen) == (int(columns) < 44)
+
+
+def test_a_line_end_in_a_cell_makes_no_row(capsys: pytest.CaptureFixture[str]) -> None:
+    """What a tag holds cannot pass for another row."""
+    print_table(Common(), ("run",), [("a\nb",)])
+
+    assert capsys.readouterr().out == "RUN\na\\nb\n"
 
 
 def test_an_empty_table_says_so_beside_the_result(capsys: pytest.CaptureFixture[str]) -> None:

@@ -64,10 +64,10 @@ class Asking:
 
 
 @contextmanager
-def on_a_terminal(server_uri: str, *arguments: str) -> Generator[Asking]:
+def on_a_terminal(server_uri: str, *arguments: str, kind: str = "xterm-256color") -> Generator[Asking]:
     """Start a command whose streams are a terminal."""
     terminal, end = pty.openpty()
-    environ = {**os.environ, "MLFLOW_TRACKING_URI": server_uri, "TERM": "xterm-256color", "COLUMNS": "120"}
+    environ = {**os.environ, "MLFLOW_TRACKING_URI": server_uri, "TERM": kind, "COLUMNS": "120"}
     process = subprocess.Popen(
         [*PROGRAM, *arguments], stdin=end, stdout=end, stderr=end, env=environ, text=True, start_new_session=True
     )
@@ -149,6 +149,16 @@ def test_an_interrupted_call_ends_at_once(arguments: list[str], says: str) -> No
     assert code == 130
     assert says in command.seen
     assert "Traceback" not in command.seen
+
+
+def test_a_terminal_that_cannot_redraw_gets_lines(server_uri: str, project: Project) -> None:
+    """The live view would show nothing there until the end."""
+    with on_a_terminal(server_uri, "watch", "-e", project.name, "--count", "1", kind="dumb") as command:
+        code = command.ended()
+
+    assert code == 0
+    assert command.seen.splitlines()[0].endswith("  nothing is rolled out yet")
+    assert "\x1b" not in command.seen
 
 
 @pytest.fixture

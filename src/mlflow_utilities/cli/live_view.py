@@ -6,14 +6,13 @@ import time
 from types import TracebackType
 from typing import Self
 
-from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 
 from mlflow_utilities._clock import Clock
 from mlflow_utilities.cli.printing import fraction, moment
+from mlflow_utilities.cli.tables import new_table
 from mlflow_utilities.cli.watching import Seen, poll_line, rows, who_line
 from mlflow_utilities.rollout.status import ModelStatus
 
@@ -63,9 +62,7 @@ class LiveView:
 
 def rendered(seen: Seen, left: float, changes: int) -> RenderableType:
     """Return the picture of what is known, with `left` seconds until the next poll."""
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
-    for name in ("version", "run", "status", "share"):
-        table.add_column(name, overflow="fold")
+    table = new_table(("version", "run", "status", "share"))
     for row in rows(seen.document):
         status = Text(row.status.name, style=_STYLES.get(row.status, ""))
         copies = " of copies" if row.status is ModelStatus.Canary else ""

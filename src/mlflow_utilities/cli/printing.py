@@ -18,7 +18,7 @@ __all__ = ["fraction", "moment", "print_json", "print_table", "say", "shown"]
 
 def say(message: str) -> None:
     """Print a message to people, on standard error, so that standard output is the result alone."""
-    click.echo(shown(message), err=True)
+    click.echo(shown(message, kept="\n"), err=True)
 
 
 def print_json(value: Any) -> None:
@@ -39,7 +39,7 @@ def _plain(value: Any) -> Any:
 def print_table(
     common: Common, columns: Sequence[str], rows: Sequence[Sequence[object]], *, err: bool = False, empty: str = ""
 ) -> None:
-    """Print a table: with lines and colours on a terminal, else as aligned text; `empty` is said when it has no rows.
+    """Print a table: with a line and colours on a terminal that is wide enough, else as aligned text.
 
     Args:
         common: whether colours are wanted.
@@ -53,36 +53,20 @@ def print_table(
     if not cells and empty:
         say(empty)
         return
-    stream = sys.stderr if err else sys.stdout
-    if stream.isatty():
-        _print_rich(common, columns, cells, err=err)
-        return
     widths = [max(map(len, column)) for column in zip(columns, *cells, strict=True)]
+    if (sys.stderr if err else sys.stdout).isatty():
+        from mlflow_utilities.cli.tables import print_on_terminal
+
+        if print_on_terminal(columns, cells, widths, color=common.color, err=err):
+            return
     for row in ([name.upper() for name in columns], *cells):
         line = "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))
         click.echo(line.rstrip(), err=err)
 
 
-def _print_rich(common: Common, columns: Sequence[str], cells: Sequence[Sequence[str]], *, err: bool) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
-    for name in columns:
-        table.add_column(name, overflow="fold")
-    for row in cells:
-        table.add_row(*(Text(cell, style=_STYLES.get(cell.partition(" ")[0], "")) for cell in row))
-    Console(stderr=err, no_color=not common.color, highlight=False).print(table)
-
-
-_STYLES = {"Active": "green", "Canary": "yellow", "Disabled": "dim", "New": "cyan"}
-
-
-def shown(text: str) -> str:
-    """Return text with the characters that a terminal would obey written as escapes; line ends stay."""
-    return "".join(ch if ch.isprintable() or ch == "\n" else ch.encode("unicode_escape").decode() for ch in text)
+def shown(text: str, kept: str = "") -> str:
+    """Return text with the characters that a terminal would obey written as escapes, but those that are `kept`."""
+    return "".join(ch if ch.isprintable() or ch in kept else ch.encode("unicode_escape").decode() for ch in text)
 
 
 def fraction(value: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from mlflow_utilities.cli.live_view import LiveView
 
 __all__ = ["command"]
+
+_CANNOT_REDRAW = ("dumb", "unknown")
 
 
 @click.command()
@@ -50,7 +53,7 @@ def command(common: Common, named: Named, interval: float, count: int | None, un
     A server that is down is waited for, ever longer, up to five minutes. Ctrl-C ends it.
     """
     stop = Stop(count, until_generation)
-    if sys.stdout.isatty() and not common.json:
+    if sys.stdout.isatty() and not common.json and os.environ.get("TERM") not in _CANNOT_REDRAW:
         from mlflow_utilities.cli.live_view import LiveView
 
         with LiveView(common.color) as view:
