@@ -103,7 +103,28 @@ def test_nothing_found_is_said_on_standard_error(command_line: CommandLine, list
     ended = command_line("runs", "-e", listed.name, "--version", "^9")
 
     assert (ended.code, ended.out) == (0, "")
-    assert f"no runs of submodel {listed.name}" in ended.err
+    assert ended.err == f"no runs of submodel {listed.name} in experiment {listed.experiment_id} fit\n"
+
+
+@pytest.mark.parametrize("command", ["runs", "models", "history"])
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_an_empty_listing_says_which_submodels_there_are(
+    command_line: CommandLine, listed: Project, command: str, options: list[str]
+) -> None:
+    """A typo in the submodel's name is told beside the result, which is empty."""
+    ended = command_line(command, "-e", listed.name, "--submodel", "typo", *options)
+
+    assert ended.code == 0
+    assert f"are of submodel {listed.name}: give --submodel" in ended.err
+    assert (ended.json[command] if options else ended.out) in ([], "")
+
+
+def test_an_experiment_without_runs(command_line: CommandLine, other: str) -> None:
+    """Has no submodel either."""
+    ended = command_line("runs", "-e", other)
+
+    assert (ended.code, ended.out) == (0, "")
+    assert "has a submodel" in ended.err
 
 
 def test_one_run_is_shown(command_line: CommandLine, listed: Project) -> None:
@@ -134,13 +155,16 @@ def test_an_unfinished_run_is_shown_by_its_id(command_line: CommandLine, project
     run = on_server(server_uri, begin)
 
     assert command_line("show", run, "--json").json["run_status"] == "RUNNING"
+    refused = command_line("split", f"{run}=1", "--dry-run")
+    assert (refused.code, refused.out) == (3, "")
+    assert f"run {run} is RUNNING" in refused.err
 
 
-@pytest.mark.parametrize("text", ["id", "prefix", "version"])
+@pytest.mark.parametrize("text", ["id", "prefix", "version", "capitals"])
 def test_a_run_is_named_by_id_prefix_or_version(command_line: CommandLine, listed: Project, text: str) -> None:
     """RUN is a full id, the beginning of one, or a version that one run alone has."""
     run = listed.runs[1]
-    named = {"id": run, "prefix": run[:8], "version": "1.1.0"}[text]
+    named = {"id": run, "prefix": run[:8], "version": "1.1.0", "capitals": run[:9].upper()}[text]
 
     assert command_line("show", named, "-e", listed.name, "--json").json["run_id"] == run
 
@@ -156,6 +180,9 @@ def test_a_run_is_named_by_id_prefix_or_version(command_line: CommandLine, liste
         (["show", "000000"], 3, "--experiment"),
         (["show", "{run}", "-e", "{other}"], 3, "is of experiment"),
         (["show", "{run}", "--submodel", "other"], 3, "is of submodel"),
+        (["split", "{run}=1", "--submodel", "other"], 3, "is of submodel"),
+        (["split", "{run}=1", "-e", "{other}"], 3, "is of experiment"),
+        (["runs", "-e", "\udcff"], 4, "half of a character"),
         (["runs", "-e", "no such experiment"], 4, "no such experiment"),
         (["runs", "--experiment-id", "999999999"], 4, "999999999"),
         (["runs", "-e", "{name}", "--experiment-id", "0"], 3, "not"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,6 +23,7 @@ else:
 F = TypeVar("F", bound=Callable[..., Any])
 STATUSES = ("New", "Active", "Canary", "Disabled")
 _PATIENCE = 1.0
+_HEX = re.compile(r"[0-9a-fA-F]{6,32}")
 
 
 def run_argument(function: F) -> F:
@@ -36,7 +38,7 @@ class RunText(Base):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the text."""
-        return str(value).strip()
+        return _named(str(value))
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """Return the run ids that go on from what is typed; none when the server does not say in a second."""
@@ -69,9 +71,15 @@ def split_share(text: str) -> tuple[str, float]:
     if not equals or not run.strip():
         raise ValueError(f"{text!r} is not RUN=SHARE, as in 8d21f0c7=0.7")
     try:
-        return run.strip(), float(share)
+        return _named(run), float(share)
     except ValueError:
         raise ValueError(f"{share!r} in {text!r} is not a number, as in 8d21f0c7=0.7") from None
+
+
+def _named(text: str) -> str:
+    """Return what names a run, an id in lower case as MLflow writes it."""
+    text = text.strip()
+    return text.lower() if _HEX.fullmatch(text) else text
 
 
 def _run_ids(context: click.Context) -> list[tuple[str, str]]:

@@ -9,10 +9,10 @@ import click
 
 from mlflow_utilities.cli.arguments import STATUSES
 from mlflow_utilities.cli.options import Common, Named
-from mlflow_utilities.cli.printing import fraction, moment, print_json, print_table
+from mlflow_utilities.cli.printing import fraction, moment, print_json, print_table, say
 from mlflow_utilities.cli.running import run_with_client
 from mlflow_utilities.cli.shapes import run_shape
-from mlflow_utilities.cli.targets import find_submodel
+from mlflow_utilities.cli.targets import find_submodel, submodel_hint
 
 if TYPE_CHECKING:
     from mlflow_utilities.client import AsyncMlflowClient
@@ -48,16 +48,24 @@ def print_listing(
 ) -> None:
     """Print the runs or models that `work` lists."""
 
-    async def listed(client: AsyncMlflowClient) -> tuple[str, str, Sequence[VersionedRun]]:
+    async def listed(client: AsyncMlflowClient) -> tuple[str, str, Sequence[VersionedRun], str]:
         ledger = await find_submodel(client, named)
-        return ledger.experiment.experiment_id, ledger.submodel, await work(client)
+        found = await work(client)
+        hint = "" if found else await submodel_hint(client, ledger)
+        return ledger.experiment.experiment_id, ledger.submodel, found, hint
 
-    experiment_id, submodel, found = run_with_client(common, listed)
+    experiment_id, submodel, found, hint = run_with_client(common, listed)
     found = found[:limit]
     if common.json:
         shapes = [run_shape(run) for run in found]
         print_json({"experiment_id": experiment_id, "submodel_name": submodel, kind: shapes})
-        return
+    else:
+        _print_rows(common, kind, found, f"no {kind} of submodel {submodel} in experiment {experiment_id} fit")
+    if hint:
+        say(f"hint: {hint}")
+
+
+def _print_rows(common: Common, kind: str, found: Sequence[VersionedRun], empty: str) -> None:
     rows = [
         (
             run.run_id,
@@ -69,5 +77,4 @@ def print_listing(
         for run in found
     ]
     last = "model" if kind == "models" else "started (UTC)"
-    empty = f"no {kind} of submodel {submodel} in experiment {experiment_id} fit"
     print_table(common, ("run", "version", "status", "share", last), rows, empty=empty)

@@ -16,11 +16,13 @@ if TYPE_CHECKING:
     from mlflow_utilities.mlflow_api import VersionedRun
     from mlflow_utilities.rollout.reader import Ledger
 
-__all__ = ["find_listed", "find_run", "find_submodel", "matching_run"]
+__all__ = ["find_listed", "find_run", "find_submodel", "matching_run", "submodel_hint"]
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _PREFIX = re.compile(r"[0-9a-f]{6,31}")
 _LISTED = 5
+_LOOKED_AT = 250
+_ONE_SUBMODEL = "a command is about the runs of one submodel; to name one, its full run id alone is enough"
 
 
 async def find_submodel(client: AsyncMlflowClient, named: Named) -> Ledger:
@@ -45,6 +47,20 @@ async def find_submodel(client: AsyncMlflowClient, named: Named) -> Ledger:
         raise NothingFoundError(error.message, hint=hint) from error
 
 
+async def submodel_hint(client: AsyncMlflowClient, ledger: Ledger) -> str:
+    """Return which submodels the experiment has, if that of the ledger is none of them: one request."""
+    from mlflow_utilities.rollout.calls import find_runs
+
+    experiment_id = ledger.experiment.experiment_id
+    runs = await find_runs(client, experiment_id, "attributes.status = 'FINISHED'", limit=_LOOKED_AT)
+    names = list(dict.fromkeys(run.submodel for run in runs if run.submodel))
+    if ledger.submodel in names:
+        return ""
+    if not names:
+        return f"no finished run of experiment {experiment_id} has a submodel"
+    return f"the finished runs of experiment {experiment_id} are of submodel {_some(names)}: give --submodel"
+
+
 async def find_run(client: AsyncMlflowClient, text: str, named: Named) -> str:
     """Return the id of the run that a full id, the beginning of one, or a version names.
 
@@ -56,26 +72,34 @@ async def find_run(client: AsyncMlflowClient, text: str, named: Named) -> str:
     """
     if not _ID.fullmatch(text):
         return (await find_listed(client, [text], named))[0].run_id
-    if named.given or named.submodel_name is not None:
-        await _check_belongs(client, text, named)
+    if named.given:
+        ledger = await find_submodel(client, named)
+        _check_belongs(await _read(client, text), ledger.experiment.experiment_id, named.submodel_name)
+    elif named.submodel_name is not None:
+        _check_belongs(await _read(client, text), None, named.submodel_name)
     return text
 
 
-async def _check_belongs(client: AsyncMlflowClient, run_id: str, named: Named) -> None:
-    run = await _read(client, run_id)
-    submodel = run.data.params.get("submodel_name")
-    if named.given:
-        ledger = await find_submodel(client, named)
-        if run.info.experiment_id != ledger.experiment.experiment_id:
-            raise InvalidInputError(
-                f"run {run_id} is of experiment {run.info.experiment_id}, not of {ledger.experiment.experiment_id}",
-                hint="leave the experiment out: a full run id is enough",
-            )
-    if named.submodel_name is not None and submodel != named.submodel_name:
+def _check_belongs(run: Run, experiment_id: str | None, submodel: str | None) -> None:
+    """Check that a run is of an experiment and a submodel; None is any."""
+    where, what = run.info.experiment_id, run.data.params.get("submodel_name")
+    if experiment_id is not None and where != experiment_id:
         raise InvalidInputError(
-            f"run {run_id} is of submodel {submodel!r}, not of {named.submodel_name!r}",
-            hint="leave the submodel out: a full run id is enough",
+            f"run {run.info.run_id} is of experiment {where}, not of {experiment_id}", hint=_ONE_SUBMODEL
         )
+    if submodel is not None and what != submodel:
+        raise InvalidInputError(
+            f"run {run.info.run_id} is of submodel {what!r}, not of {submodel!r}", hint=_ONE_SUBMODEL
+        )
+
+
+async def _check_listed(client: AsyncMlflowClient, run_id: str, ledger: Ledger) -> None:
+    """Say why a run that exists is not listed."""
+    run = await _read(client, run_id)
+    _check_belongs(run, ledger.experiment.experiment_id, ledger.submodel)
+    state = "deleted" if run.info.lifecycle_stage == "deleted" else run.info.status
+    if state != "FINISHED":
+        raise InvalidInputError(f"run {run_id} is {state}", hint="only finished runs can be used")
 
 
 async def _read(client: AsyncMlflowClient, run_id: str) -> Run:
@@ -111,6 +135,10 @@ async def find_listed(client: AsyncMlflowClient, texts: Sequence[str], named: Na
         )
     ledger = await find_submodel(client, named)
     listed = await list_runs(None, ledger.experiment.experiment_id, submodel_name=ledger.submodel, client=client)
+    known = {run.run_id for run in listed}
+    for text in texts:
+        if _ID.fullmatch(text) and text not in known:
+            await _check_listed(client, text, ledger)
     found = [matching_run(text, listed) for text in texts]
     twice = next((run.run_id for number, run in enumerate(found) if run in found[:number]), None)
     if twice:
@@ -136,10 +164,13 @@ def matching_run(text: str, listed: Sequence[VersionedRun]) -> VersionedRun:
             f"no finished run of the submodel fits {text!r}", hint="mlflow-utilities runs lists those there are"
         )
     if len(found) > 1:
-        ids = ", ".join(run.run_id for run in found[:_LISTED]) + (", ..." if len(found) > _LISTED else "")
         hint = "give more of the run id" if version is None else "give the run id"
-        raise InvalidInputError(f"{text!r} fits {len(found)} runs: {ids}", hint=hint)
+        raise InvalidInputError(f"{text!r} fits {len(found)} runs: {_some([run.run_id for run in found])}", hint=hint)
     return found[0]
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:_LISTED]) + (", ..." if len(names) > _LISTED else "")
 
 
 def _check(text: str) -> str | None:

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import click
 
 from mlflow_utilities.cli.options import Common, Named, common_options, experiment_options
-from mlflow_utilities.cli.printing import fraction, print_json, print_table
+from mlflow_utilities.cli.printing import fraction, print_json, print_table, say
 from mlflow_utilities.cli.running import run_with_client
 from mlflow_utilities.cli.shapes import entry_shape
-from mlflow_utilities.cli.targets import find_submodel
+from mlflow_utilities.cli.targets import find_submodel, submodel_hint
 
 if TYPE_CHECKING:
     from mlflow_utilities.client import AsyncMlflowClient
@@ -32,24 +32,24 @@ def command(common: Common, named: Named, limit: int | None) -> None:
     Oldest first. Runs are shown by the first 8 characters of their ids.
     """
 
-    async def work(client: AsyncMlflowClient) -> tuple[str, str, list[RolloutEntry]]:
+    async def work(client: AsyncMlflowClient) -> tuple[str, str, list[RolloutEntry], str]:
         from mlflow_utilities.mlflow_api import rollout_history
 
         ledger = await find_submodel(client, named)
-        return (
-            ledger.experiment.experiment_id,
-            ledger.submodel,
-            await rollout_history(**named.names, client=client),
-        )
+        entries = await rollout_history(**named.names, client=client)
+        hint = "" if entries else await submodel_hint(client, ledger)
+        return ledger.experiment.experiment_id, ledger.submodel, entries, hint
 
-    experiment_id, submodel, entries = run_with_client(common, work)
+    experiment_id, submodel, entries, hint = run_with_client(common, work)
     entries = entries[-limit:] if limit else entries
     if common.json:
         shapes = [entry_shape(entry) for entry in entries]
         print_json({"experiment_id": experiment_id, "submodel_name": submodel, "history": shapes})
-        return
-    rows = [_row(entry) for entry in entries]
-    print_table(common, _COLUMNS, rows, empty=f"nothing of submodel {submodel} was ever live")
+    else:
+        rows = [_row(entry) for entry in entries]
+        print_table(common, _COLUMNS, rows, empty=f"nothing of submodel {submodel} was ever live")
+    if hint:
+        say(f"hint: {hint}")
 
 
 def _row(entry: RolloutEntry) -> tuple[object, ...]:

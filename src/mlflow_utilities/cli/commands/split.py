@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+_ROUNDED = 1e-3  # thirds, written with three places
+
 
 @click.command("split")
 @click.argument("shares", metavar="RUN=SHARE...", type=RunShare(), nargs=-1, required=True)
@@ -58,7 +60,11 @@ def command(
 
 
 def _note_sum(total: float) -> None:
-    if math.isfinite(total) and total > 0 and not any(math.isclose(total, whole) for whole in (1, 100)):
+    if (
+        math.isfinite(total)
+        and total > 0
+        and not any(math.isclose(total, whole, rel_tol=_ROUNDED) for whole in (1, 100))
+    ):
         say(f"note: the shares add up to {fraction(total)} and are scaled to sum 1")
 
 
