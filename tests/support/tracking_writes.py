@@ -17,6 +17,10 @@ def _metric(value: object, step: object = 0, timestamp: object = 1, key: str = "
     return {"key": key, "value": value, "timestamp": timestamp, "step": step}
 
 
+def _dataset(digest: str, *keys: str) -> dict[str, object]:
+    return {"dataset": {"name": "d", "digest": digest, "source": "s"}, "tags": [_param(key, "x") for key in keys]}
+
+
 RUN = {"run_id": "$r"}
 KEYS = ["a/b", "a b", "a:b", "ünï", "a//b", "/a", "a/", "..", ".", "a@b", "a`b", "a'b", "x" * 250, "x" * 251, "", "a\n"]
 WRITES: dict[str, list[Exchange]] = {
@@ -65,6 +69,15 @@ WRITES: dict[str, list[Exchange]] = {
         post("runs/log-batch", **RUN, metrics=[_metric(at, at) for at in range(1000)]),
         post("runs/log-batch", **RUN, metrics=[_metric(at, at) for at in range(1001)]),
         post("runs/log-batch", **RUN, metrics=[_metric(at, at) for at in range(1000)], tags=[_param("t", "")]),
+    ],
+    "a group may be left out, not be null": [
+        *(post("runs/log-batch", **RUN, **{group: None}) for group in ("metrics", "params", "tags")),
+        post("runs/log-batch", **RUN, metrics=[_metric(1)], params=None),
+    ],
+    "a dataset has a tag once": [
+        post("runs/log-inputs", **RUN, datasets=[_dataset("first", "t"), _dataset("second", "t", "t")]),
+        post("runs/log-inputs", **RUN, datasets=[_dataset("second", "t", "u")]),
+        post("runs/log-inputs", **RUN, datasets=[_dataset("second", "t", "t")]),
     ],
     "a wrong type drops the rest": [
         post("runs/log-batch", **RUN, params=[_param("a", 3), _param("b", "x")], tags=[_param("t", "x")]),

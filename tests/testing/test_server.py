@@ -14,6 +14,7 @@ import httpx2
 import pytest
 
 from mlflow_utilities import AsyncMlflowClient, NotFoundError, mlflow_api
+from mlflow_utilities.entities import LoggedModelInput, LoggedModelOutput
 from mlflow_utilities.errors import ConfigurationError
 from mlflow_utilities.testing import FakeClock, InMemoryMlflow, UnsupportedByInMemoryMlflow
 
@@ -233,3 +234,20 @@ async def test_two_operators_cannot_both_win(mlflow_server: InMemoryMlflow, roll
     history = await mlflow_api.rollout_history(experiment_name="fraud", client=mlflow_server.client())
     assert [entry.generation for entry in history] == list(range(1, len(history) + 1))
     assert [len(entry.live) for entry in history] == [1] * len(history)
+
+
+async def test_the_models_of_a_run_are_listed_by_their_ids() -> None:
+    """As on a real server, which says nothing of the order in which they were logged."""
+    client = InMemoryMlflow().client()
+    experiment = await client.create_experiment("fraud")
+    run_id = (await client.create_run(experiment)).info.run_id
+    models = [(await client.create_logged_model(experiment, "model")).model_id for _ in range(4)]
+    assert models != sorted(models)
+
+    for model in models:
+        await client.log_outputs(run_id, [LoggedModelOutput(model_id=model)])
+        await client.log_inputs(run_id, models=[LoggedModelInput(model_id=model)])
+
+    run = await client.get_run(run_id)
+    assert [output.model_id for output in run.outputs.model_outputs] == sorted(models)
+    assert [given.model_id for given in run.inputs.model_inputs] == sorted(models)

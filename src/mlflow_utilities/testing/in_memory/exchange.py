@@ -33,8 +33,8 @@ class Answer:
 
 
 def json_answer(value: Mapping[str, Any], status: int = 200) -> Answer:
-    """Return an answer as MLflow's handlers give it: indented by two spaces."""
-    body = json.dumps(value, indent=2, ensure_ascii=True).encode()
+    """Return an answer as MLflow's handlers give it, without their indentation, which takes most of the time."""
+    body = json.dumps(value).encode()
     return Answer(status, body, {"content-type": "application/json"})
 
 

@@ -48,6 +48,8 @@ _NEEDED = Field("string", required=True)
 def _metric_of(state: State, run_id: str, values: Mapping[str, Any], path: str) -> Metric:
     key, value, timestamp = values.get("key", ""), values.get("value", 0.0), values.get("timestamp", 0)
     prefix = f"{path}." if path else ""
+    if bool(values.get("dataset_name")) != bool(values.get("dataset_digest")):
+        raise invalid("Both dataset_name and dataset_digest must be provided if one is provided")
     checked_key(key, f"{prefix}name")
     if timestamp < 0:
         about = f"metric '{key}' (value={value}). Timestamp must be a nonnegative long (64-bit integer) "
@@ -70,13 +72,10 @@ def _metric_of(state: State, run_id: str, values: Mapping[str, Any], path: str) 
 
 def _store(run: Run, metric: Metric) -> None:
     """Keep a metric unless the same is there."""
-    history = run.metrics.setdefault(metric.key, [])
-    if _identity(metric) not in map(_identity, history):
-        history.append(metric)
-
-
-def _identity(metric: Metric) -> tuple[object, ...]:
-    return metric.timestamp, metric.step, metric.value, metric.is_nan
+    identity = metric.key, metric.timestamp, metric.step, metric.value, metric.is_nan
+    if identity not in run.logged:
+        run.logged.add(identity)
+        run.metrics.setdefault(metric.key, []).append(metric)
 
 
 def _store_on_model(state: State, metric: Metric) -> None:
@@ -184,7 +183,10 @@ def _numbered(
 
 def _check_present(request: Mapping[str, Any], group: str, names: Sequence[str]) -> None:
     """Refuse a group with an item that lacks a field, as it stands in the request."""
-    for at, item in enumerate(request.get(group) or []):
+    items = request.get(group, [])
+    if items is None:
+        raise Refused("Internal Server Error", "INTERNAL_ERROR")
+    for at, item in enumerate(items):
         if not isinstance(item, dict):
             raise Refused("Internal Server Error", "INTERNAL_ERROR")
         fields = cast("dict[str, Any]", item)

@@ -38,11 +38,16 @@ def _log_inputs(state: State, request: Mapping[str, Any]) -> dict[str, Any]:
     datasets = [_checked_dataset(dataset_input) for dataset_input in values.get("datasets", [])]
     run = active_run(state, run_id)
     there = {_identity(dataset_input) for dataset_input in run.dataset_inputs}
+    added: list[dict[str, Any]] = []
     for dataset_input in datasets:
         # Of the same dataset the first stays, with its tags.
         if _identity(dataset_input) not in there:
             there.add(_identity(dataset_input))
-            run.dataset_inputs.append(_known(state, run.experiment_id, dataset_input))
+            keys = [tag["key"] for tag in dataset_input.get("tags", [])]
+            if len(set(keys)) < len(keys):
+                raise Refused("UNIQUE constraint failed: input_tags.input_uuid, input_tags.name", "BAD_REQUEST")
+            added.append(_known(state, run.experiment_id, dataset_input))
+    run.dataset_inputs += added
     for model in values.get("models", []):
         shown = {"model_id": model.get("model_id", "")}
         if shown not in run.model_inputs:

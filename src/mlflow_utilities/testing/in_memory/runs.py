@@ -81,9 +81,14 @@ def show_run(run: Run, *, model_inputs: bool = True) -> dict[str, Any]:
     if run.dataset_inputs:
         inputs["dataset_inputs"] = run.dataset_inputs
     if run.model_inputs and model_inputs:
-        inputs["model_inputs"] = run.model_inputs
-    outputs = {"model_outputs": run.model_outputs} if run.model_outputs else {}
+        inputs["model_inputs"] = _by_model(run.model_inputs)
+    outputs = {"model_outputs": _by_model(run.model_outputs)} if run.model_outputs else {}
     return {"info": _info(run), "data": data, "inputs": inputs, "outputs": outputs}
+
+
+def _by_model(models: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Sort as MLflow lists the models of a run: by their ids, which are random, whichever was logged first."""
+    return sorted(models, key=lambda model: str(model["model_id"]))
 
 
 def _create(state: State, request: Mapping[str, Any]) -> dict[str, Any]:

@@ -44,7 +44,7 @@ class Metric:
 
 @dataclass(slots=True)
 class Run:
-    """A run; `metrics` holds the history of each key."""
+    """A run; `metrics` holds the history of each key, `logged` what must not be in it twice."""
 
     run_id: str
     experiment_id: str
@@ -59,6 +59,7 @@ class Run:
     params: dict[str, str] = field(default_factory=dict[str, str])
     tags: dict[str, str] = field(default_factory=dict[str, str])
     metrics: dict[str, list[Metric]] = field(default_factory=dict[str, list[Metric]])
+    logged: set[tuple[str, int, int, float, bool]] = field(default_factory=set[tuple[str, int, int, float, bool]])
     dataset_inputs: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     model_inputs: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
     model_outputs: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
