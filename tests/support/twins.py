@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from collections.abc import Iterator, Mapping
@@ -72,7 +73,8 @@ class Twins:
 
     def __init__(self, uri: str, state: State | None = None) -> None:
         self.state = State() if state is None else state
-        self.http = httpx.Client(base_url=uri, timeout=60)
+        # MLflow closes the connection after some errors without saying so.
+        self.http = httpx.Client(base_url=uri, timeout=60, limits=httpx.Limits(max_keepalive_connections=0))
         self._real: dict[str, str] = {}
         self._memory: dict[str, str] = {}
 
@@ -105,7 +107,9 @@ class Twins:
     def _ask_memory(self, exchange: Exchange) -> Said:
         path, query, body, headers = _written(exchange, self._memory)
         url = urlsplit(str(httpx.URL("http://test" + path, params=query)))
-        request = Request(exchange.method, unquote(url.path), parse_qs(url.query, keep_blank_values=True), headers, body or b"")
+        request = Request(
+            exchange.method, unquote(url.path), parse_qs(url.query, keep_blank_values=True), headers, body or b""
+        )
         said = answer(self.state, request)
         return self._understood(exchange, said.status, said.body, self._memory)
 
@@ -115,7 +119,9 @@ class Twins:
         except ValueError:
             return Said(status, value=body.decode() if status < 300 else None)
         if status >= 400:
-            return Said(status, value.get("error_code", "detail" in value and value) if status < 500 else None)
+            return Said(
+                status, value.get("error_code", "detail" if "detail" in value else None) if status < 500 else None
+            )
         for name, path in exchange.keep.items():
             names[name] = _at(value, path)
         return Said(status, value=_comparable(value, {text: f"${name}" for name, text in names.items()}))
@@ -157,11 +163,13 @@ def _comparable(value: Any, names: Mapping[str, str], key: str = "") -> Any:
     if isinstance(value, dict):
         return {name: _comparable(item, names, name) for name, item in value.items()}
     if isinstance(value, list):
-        items = [_comparable(item, names) for item in value]
+        items = [_comparable(item, names, "experiment_id" if key == "experiment_ids" else "") for item in value]
         # In which order tags, params and metrics are listed is nowhere promised.
         return sorted(items, key=_order) if key in ("tags", "params", "metrics", "aliases") else items
     if key in _TIMES:
         return "a time"
+    if key == "next_page_token" and "experiment_ids" in (held := json.loads(base64.b64decode(value))):
+        return _comparable(held, names)
     if isinstance(value, str):
         for text in sorted(names, key=len, reverse=True):
             # A short one, as the id of an experiment, may be something else elsewhere.

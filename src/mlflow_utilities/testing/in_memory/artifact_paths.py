@@ -60,17 +60,20 @@ def folders_of(state: State) -> set[str]:
     return folders
 
 
+def _shown(path: str, size: int | None) -> dict[str, Any]:
+    """Return a file, or a folder, as JSON; of an empty file the size is left out."""
+    return {"path": path, "is_dir": size is None, **({"file_size": size} if size else {})}
+
+
 def listing(state: State, folder: str, prefix: str = "") -> list[dict[str, Any]]:
     """Return what a folder holds, by name, with sizes in bytes; nothing for a file, or for what is not there."""
-    found: dict[str, dict[str, Any]] = {}
-    for path in folders_of(state):
-        if path and posixpath.dirname(path) == folder:
-            found[path] = {"path": posixpath.join(prefix, posixpath.basename(path)), "is_dir": True}
-    for path, content in state.artifacts.items():
-        if posixpath.dirname(path) == folder:
-            name = posixpath.join(prefix, posixpath.basename(path))
-            found[path] = {"path": name, "is_dir": False, "file_size": len(content)}
-    return [shown for _, shown in sorted(found.items())]
+    sizes: dict[str, int | None] = {path: None for path in folders_of(state) if path}
+    sizes |= {path: len(content) for path, content in state.artifacts.items()}
+    return [
+        _shown(posixpath.join(prefix, posixpath.basename(path)), size)
+        for path, size in sorted(sizes.items())
+        if posixpath.dirname(path) == folder
+    ]
 
 
 def local_listing(state: State, root: str, prefix: str) -> list[dict[str, Any]] | None:
@@ -79,9 +82,5 @@ def local_listing(state: State, root: str, prefix: str) -> list[dict[str, Any]] 
     if parsed.scheme not in ("", "file") or state.read_folder is None:
         return None
     folder = posixpath.join(unquote(parsed.path) if parsed.scheme else parsed.path, prefix)
-    return [
-        {"path": posixpath.join(prefix, name), "is_dir": True}
-        if size is None
-        else {"path": posixpath.join(prefix, name), "is_dir": False, "file_size": size}
-        for name, size in sorted(state.read_folder(folder).items())
-    ]
+    found = state.read_folder(folder)
+    return [_shown(posixpath.join(prefix, name), size) for name, size in sorted(found.items())]

@@ -61,6 +61,7 @@ def _put(state: State, request: Request, of_path: Mapping[str, str]) -> Answer:
         )
     if any(len(part.encode()) > _LONGEST_NAME for part in path.split("/")):
         return _plain(500, "Internal Server Error")
+    path = posixpath.join(folder, name)
     parents = [folder]
     while parents[-1]:
         parents.append(posixpath.dirname(parents[-1]))

@@ -172,7 +172,7 @@ def _comparison(name: str, operator: str, value: str) -> Comparison:
             f"Invalid comparison operator for {name}: {operator!r}. Expected one of {tuple(sorted(allowed))}."
         )
     if entity == "attribute" and key not in _COLUMNS:
-        raise Refused("Internal Server Error", "INTERNAL_ERROR")
+        raise Refused(f"type object 'SqlLoggedModel' has no attribute '{key}'", "INTERNAL_ERROR")
     try:
         return Comparison(entity, key, operator, float(value) if numeric else _text(value))
     except (ValueError, SyntaxError):

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 from mlflow_utilities.testing.in_memory.fields import Field, Repeated, read
 from mlflow_utilities.testing.in_memory.filter_language import (
     LISTS,
+    NULLS,
     NUMBERS,
     TEXTS,
     Comparison,
@@ -37,11 +38,18 @@ _FIELDS = {
     "page_token": Field("string"),
 }
 _PREFIXES = {"attribute": "attribute", "tag": "tag", "tags": "tag"}
-_MODELS = Grammar(prefixes=_PREFIXES, attributes={"name": TEXTS | LISTS}, entities={"tag": TEXTS}, quoted_keys=False)
+_TAGS = {"tag": TEXTS | NULLS}
+_NAMES = TEXTS | LISTS | NULLS
+_MODELS = Grammar(prefixes=_PREFIXES, attributes={"name": _NAMES}, entities=_TAGS, quoted_keys=False)
 _VERSIONS = Grammar(
     prefixes=_PREFIXES,
-    attributes={"name": TEXTS | LISTS, "run_id": TEXTS | LISTS, "source_path": TEXTS, "version_number": NUMBERS},
-    entities={"tag": TEXTS},
+    attributes={
+        "name": _NAMES,
+        "run_id": _NAMES,
+        "source_path": TEXTS | NULLS,
+        "version_number": NUMBERS | NULLS,
+    },
+    entities=_TAGS,
     numbers=frozenset({"version_number"}),
     quoted_keys=False,
     quoted_numbers=True,
@@ -65,7 +73,7 @@ def _search_models(state: State, request: Mapping[str, Any]) -> dict[str, Any]:
     most = _at_most(values.get("max_results", 100), _MOST_MODELS)
     if most < 1:
         raise UnsupportedByInMemoryMlflow(f"registered-models/search with max_results={most}")
-    clauses = parse(values.get("filter", ""), _MODELS)
+    clauses = _clauses(values, _MODELS)
     orders = _orders(values.get("order_by", []), _model_order)
     orders = orders if any(column == "name" for column, _ in orders) else [*orders, ("name", True)]
     models = list(state.registered_models.values())
@@ -80,7 +88,7 @@ def _search_versions(state: State, request: Mapping[str, Any]) -> dict[str, Any]
     most = _at_most(values.get("max_results", _MOST_VERSIONS), _MOST_VERSIONS)
     if most < 1:
         raise invalid(f"Invalid value for max_results. It must be a positive integer, but got {most}")
-    clauses = parse(values.get("filter", ""), _VERSIONS)
+    clauses = _clauses(values, _VERSIONS)
     for clause in clauses:
         if isinstance(clause.value, float):
             raise invalid(f"Invalid value for numeric attribute '{clause.key}': {clause.value!r}")
@@ -93,6 +101,14 @@ def _search_versions(state: State, request: Mapping[str, Any]) -> dict[str, Any]
     found = _in_order(_matching(versions, clauses, prompts), orders)
     shown, token = page(found, values.get("page_token", ""), most)
     return _answer("model_versions", [show_version(version) for version in shown], token)
+
+
+def _clauses(values: Mapping[str, Any], grammar: Grammar) -> list[Comparison]:
+    clauses = parse(values.get("filter", ""), grammar)
+    if any(clause.operator in NULLS for clause in clauses):
+        # It is read, but not understood.
+        raise Refused("Internal Server Error", "INTERNAL_ERROR")
+    return clauses
 
 
 def _at_most(value: int, most: int) -> int:
