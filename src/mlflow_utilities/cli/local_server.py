@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -20,6 +21,7 @@ __all__ = ["free_port", "run_process", "run_server"]
 
 _SECONDS_TO_START = 120.0
 _SECONDS_TO_STOP = 10.0
+_ENDING = [signal.SIGINT, signal.SIGTERM] if sys.platform == "win32" else [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
 def free_port() -> int:
@@ -75,15 +77,34 @@ def run_process(
 
     """
     log = folder / "server.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(  # noqa: S603 - the command is the caller's own
-            command, cwd=folder, env=environ, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-        )
+    process: subprocess.Popen[bytes] | None = None
     try:
+        with log.open("wb") as output, _signals_held():
+            process = subprocess.Popen(  # noqa: S603 - the command is the caller's own
+                command, cwd=folder, env=environ, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            )
         _wait_until_answered(url, statuses, process, log)
         yield process
     finally:
-        _stop(process)
+        if process is not None:
+            _stop(process)
+
+
+@contextlib.contextmanager
+def _signals_held() -> Generator[None]:
+    """Let signals that end this process come after the block: a process that was just started must be known by then."""
+    if threading.current_thread() is not threading.main_thread():  # signals interrupt the main thread alone
+        yield
+        return
+    came: list[int] = []
+    before = {number: signal.signal(number, lambda which, frame: came.append(which)) for number in _ENDING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    for number in came:
+        signal.raise_signal(number)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
