@@ -41,10 +41,11 @@ _COLUMNS = {
     },
 }
 _PART = r"""(?:`[^`]*`|"[^"]*"|[\w.-]+)"""
+_LIST = r"""\((?:'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[^()'"])*\)"""
 _CLAUSE = re.compile(
     rf"""\s*(?P<key>[A-Za-z_`]{_PART}*(?:\.{_PART})*)
     \s*(?P<operator>NOT\s+IN\b|IN\b|I?LIKE\b|!=|>=|<=|=|>|<)
-    \s*(?P<value>'(?:''|\\'|[^'])*'|"[^"]*"|\([^)]*\)|-?[\w.][\w.+-]*)\s*""",
+    \s*(?P<value>'(?:''|\\'|[^'])*'|"[^"]*"|{_LIST}|-?[\w.][\w.+-]*)\s*""",
     re.VERBOSE | re.IGNORECASE,
 )
 _AND = re.compile(r"\s*\bAND\b\s*", re.IGNORECASE)
