@@ -66,13 +66,15 @@ def print_listing(
 
 
 def _print_rows(common: Common, kind: str, found: Sequence[VersionedRun], empty: str) -> None:
+    from mlflow_utilities.mlflow_api import Model
+
     rows = [
         (
             run.run_id,
             run.version,
             run.status.name,
             fraction(run.test_fraction),
-            getattr(run, "model_uri", None) if kind == "models" else moment(run.start_time),
+            run.model_uri if isinstance(run, Model) else moment(run.start_time),
         )
         for run in found
     ]

@@ -21,6 +21,7 @@ __all__ = [
     "common_options",
     "experiment_options",
     "named_of",
+    "writing_command",
     "writing_options",
 ]
 
@@ -197,3 +198,17 @@ def writing_options(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(*args, writing=Writing(dry_run, yes, why, expected_generation), **kwargs)
 
     return wrapped
+
+
+def writing_command(
+    name: str, *own: Callable[[Callable[..., Any]], Callable[..., Any]]
+) -> Callable[[Callable[..., None]], click.Command]:
+    """Make a command that changes a rollout: it takes its `own` parameters, and the options of all such commands."""
+
+    def made(function: Callable[..., None]) -> click.Command:
+        decorated: Callable[..., Any] = experiment_options(writing_options(common_options(click.pass_obj(function))))
+        for add in reversed(own):
+            decorated = add(decorated)
+        return click.command(name)(decorated)
+
+    return made

@@ -14,6 +14,8 @@ __all__ = ["entry_shape", "live_shape", "rollout_shape", "run_shape"]
 
 def run_shape(run: VersionedRun) -> dict[str, Any]:
     """Return a run, or a model with where to load it from."""
+    from mlflow_utilities.mlflow_api import Model
+
     shape = {
         "run_id": run.run_id,
         "experiment_id": run.experiment_id,
@@ -26,8 +28,7 @@ def run_shape(run: VersionedRun) -> dict[str, Any]:
         "start_time": run.start_time,
         "end_time": run.end_time,
     }
-    uri = getattr(run, "model_uri", None)
-    return shape if uri is None else {**shape, "model_uri": uri}
+    return {**shape, "model_uri": run.model_uri} if isinstance(run, Model) else shape
 
 
 def live_shape(live: Iterable[LiveRun]) -> list[dict[str, Any]]:

@@ -16,12 +16,13 @@ if TYPE_CHECKING:
     from mlflow_utilities.mlflow_api import VersionedRun
     from mlflow_utilities.rollout.reader import Ledger
 
-__all__ = ["find_listed", "find_run", "find_submodel", "matching_run", "submodel_hint"]
+__all__ = ["find_listed", "find_run", "find_submodel", "matching_run", "no_run", "submodel_hint"]
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _PREFIX = re.compile(r"[0-9a-f]{6,31}")
 _LISTED = 5
 _LOOKED_AT = 250
+_RUNS = "mlflow-utilities runs lists those there are"
 _ONE_SUBMODEL = "a command is about the runs of one submodel; to name one, its full run id alone is enough"
 
 
@@ -106,9 +107,12 @@ async def _read(client: AsyncMlflowClient, run_id: str) -> Run:
     try:
         return await client.get_run(run_id)
     except NotFoundError as error:
-        raise NothingFoundError(
-            f"there is no run {run_id}", hint="mlflow-utilities runs lists those there are"
-        ) from error
+        raise no_run(run_id) from error
+
+
+def no_run(run_id: str) -> NothingFoundError:
+    """Return the error for a run id that the server does not know."""
+    return NothingFoundError(f"there is no run {run_id}", hint=_RUNS)
 
 
 async def find_listed(client: AsyncMlflowClient, texts: Sequence[str], named: Named) -> list[VersionedRun]:
@@ -160,9 +164,7 @@ def matching_run(text: str, listed: Sequence[VersionedRun]) -> VersionedRun:
     else:
         found = [run for run in listed if run.version.without_build == version]
     if not found:
-        raise NothingFoundError(
-            f"no finished run of the submodel fits {text!r}", hint="mlflow-utilities runs lists those there are"
-        )
+        raise NothingFoundError(f"no finished run of the submodel fits {text!r}", hint=_RUNS)
     if len(found) > 1:
         hint = "give more of the run id" if version is None else "give the run id"
         raise InvalidInputError(f"{text!r} fits {len(found)} runs: {_some([run.run_id for run in found])}", hint=hint)

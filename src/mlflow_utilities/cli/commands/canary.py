@@ -9,15 +9,7 @@ import click
 
 from mlflow_utilities.cli.arguments import run_argument
 from mlflow_utilities.cli.changing import Verb, change
-from mlflow_utilities.cli.options import (
-    Common,
-    FiniteRange,
-    Named,
-    Writing,
-    common_options,
-    experiment_options,
-    writing_options,
-)
+from mlflow_utilities.cli.options import Common, FiniteRange, Named, Writing, writing_command
 from mlflow_utilities.cli.targets import find_run
 
 if TYPE_CHECKING:
@@ -26,18 +18,16 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command("canary")
-@run_argument
-@click.option(
-    "--share",
-    type=FiniteRange(0, 1),
-    metavar="FRACTION",
-    help="Share of the requests that is copied, in [0, 1].  [default: all, or as it was]",
+@writing_command(
+    "canary",
+    run_argument,
+    click.option(
+        "--share",
+        type=FiniteRange(0, 1),
+        metavar="FRACTION",
+        help="Share of the requests that is copied, in [0, 1].  [default: all, or as it was]",
+    ),
 )
-@experiment_options
-@writing_options
-@common_options
-@click.pass_obj
 def command(common: Common, run: str, share: float | None, named: Named, writing: Writing) -> None:
     """Let a run get copies of requests; its answers are not used.
 

@@ -5,18 +5,9 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-import click
-
 from mlflow_utilities.cli.arguments import run_argument
 from mlflow_utilities.cli.changing import Verb, change
-from mlflow_utilities.cli.options import (
-    Common,
-    Named,
-    Writing,
-    common_options,
-    experiment_options,
-    writing_options,
-)
+from mlflow_utilities.cli.options import Common, Named, Writing, writing_command
 from mlflow_utilities.cli.targets import find_run
 
 if TYPE_CHECKING:
@@ -25,12 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command("disable")
-@run_argument
-@experiment_options
-@writing_options
-@common_options
-@click.pass_obj
+@writing_command("disable", run_argument)
 def command(common: Common, run: str, named: Named, writing: Writing) -> None:
     """Take a run out of use.
 

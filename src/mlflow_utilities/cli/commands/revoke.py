@@ -5,18 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from mlflow_utilities.cli.arguments import run_argument
 from mlflow_utilities.cli.changing import Verb, change
-from mlflow_utilities.cli.options import (
-    Common,
-    Named,
-    Writing,
-    common_options,
-    experiment_options,
-    writing_options,
-)
+from mlflow_utilities.cli.options import Common, Named, Writing, writing_command
 from mlflow_utilities.cli.targets import find_run
 from mlflow_utilities.errors import InvalidInputError
 
@@ -27,12 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command("revoke")
-@run_argument
-@experiment_options
-@writing_options
-@common_options
-@click.pass_obj
+@writing_command("revoke", run_argument)
 def command(common: Common, run: str, named: Named, writing: Writing) -> None:
     """Stop a run now and for good.
 

@@ -8,14 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mlflow_utilities.cli.changing import Verb, change
-from mlflow_utilities.cli.options import (
-    Common,
-    Named,
-    Writing,
-    common_options,
-    experiment_options,
-    writing_options,
-)
+from mlflow_utilities.cli.options import Common, Named, Writing, writing_command
 from mlflow_utilities.cli.targets import find_submodel
 
 if TYPE_CHECKING:
@@ -24,17 +17,15 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 
-@click.command("rollback")
-@click.option(
-    "--to",
-    type=click.IntRange(min=1),
-    metavar="GENERATION",
-    help="Generation to bring back.  [default: the one before the current]",
+@writing_command(
+    "rollback",
+    click.option(
+        "--to",
+        type=click.IntRange(min=1),
+        metavar="GENERATION",
+        help="Generation to bring back.  [default: the one before the current]",
+    ),
 )
-@experiment_options
-@writing_options
-@common_options
-@click.pass_obj
 def command(common: Common, to: int | None, named: Named, writing: Writing) -> None:
     """Bring back an earlier generation of a rollout.
 

@@ -7,12 +7,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mlflow_utilities.cli.arguments import run_argument
-from mlflow_utilities.cli.exits import NothingFoundError
 from mlflow_utilities.cli.options import Common, Named, common_options, experiment_options
 from mlflow_utilities.cli.printing import fraction, moment, print_json, print_table
 from mlflow_utilities.cli.running import run_with_client
 from mlflow_utilities.cli.shapes import run_shape
-from mlflow_utilities.cli.targets import find_run, find_submodel
+from mlflow_utilities.cli.targets import find_run, find_submodel, no_run
 from mlflow_utilities.errors import InvalidInputError, NotFoundError
 
 if TYPE_CHECKING:
@@ -53,9 +52,7 @@ async def _look(client: AsyncMlflowClient, run_id: str) -> dict[str, Any]:
     try:
         facts = read_facts(await read_run(client, run_id))
     except NotFoundError as error:
-        raise NothingFoundError(
-            f"there is no run {run_id}", hint="mlflow-utilities runs lists those there are"
-        ) from error
+        raise no_run(run_id) from error
     if facts.version is None or facts.submodel is None:
         raise InvalidInputError(
             f"run {run_id} has no submodel and semantic version: this framework did not save it",

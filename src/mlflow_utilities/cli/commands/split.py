@@ -10,14 +10,7 @@ import click
 
 from mlflow_utilities.cli.arguments import RunShare
 from mlflow_utilities.cli.changing import Verb, change
-from mlflow_utilities.cli.options import (
-    Common,
-    Named,
-    Writing,
-    common_options,
-    experiment_options,
-    writing_options,
-)
+from mlflow_utilities.cli.options import Common, Named, Writing, writing_command
 from mlflow_utilities.cli.printing import fraction, say
 from mlflow_utilities.cli.targets import find_listed
 from mlflow_utilities.errors import InvalidInputError
@@ -31,13 +24,13 @@ __all__ = ["command"]
 _ROUNDED = 1e-3  # thirds, written with three places
 
 
-@click.command("split")
-@click.argument("shares", metavar="RUN=SHARE...", type=RunShare(), nargs=-1, required=True)
-@click.option("--canary", is_flag=True, help="Shares of the requests that are copied to Canary runs, each in [0, 1].")
-@experiment_options
-@writing_options
-@common_options
-@click.pass_obj
+@writing_command(
+    "split",
+    click.argument("shares", metavar="RUN=SHARE...", type=RunShare(), nargs=-1, required=True),
+    click.option(
+        "--canary", is_flag=True, help="Shares of the requests that are copied to Canary runs, each in [0, 1]."
+    ),
+)
 def command(
     common: Common, shares: tuple[tuple[str, float], ...], canary: bool, named: Named, writing: Writing
 ) -> None:
