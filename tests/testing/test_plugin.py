@@ -89,6 +89,14 @@ def test_the_examples_of_the_how_to_pass(pytester: pytest.Pytester) -> None:
     run(pytester, examples).assert_outcomes(passed=examples.count("def test_") + examples.count("async def test_"))
 
 
+def test_the_example_of_readme_passes(pytester: pytest.Pytester) -> None:
+    """The test that README shows is one that can be pasted."""
+    readme = HOW_TO.parents[2] / "README.md"
+    examples = [text for text in EXAMPLE.findall(readme.read_text()) if "def test_" in text]
+
+    run(pytester, "\n".join(examples)).assert_outcomes(passed=2)
+
+
 def test_the_fixtures_are_listed(pytester: pytest.Pytester) -> None:
     """`pytest --fixtures` names each with what it gives."""
     answer = pytester.runpytest_subprocess("--fixtures", "-q")
