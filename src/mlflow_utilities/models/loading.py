@@ -16,6 +16,7 @@ from mlflow_utilities.models.flavors import PYFUNC, load_with_mlflow, mlflow_is_
 from mlflow_utilities.models.mlmodel import read_flavors
 from mlflow_utilities.models.native import LOADERS, is_pickle, load_native
 from mlflow_utilities.models.pyfunc_files import unpickled_before
+from mlflow_utilities.models.requirements import installation_hint
 from mlflow_utilities.models.responsive import gc_paused, model_destroyed
 from mlflow_utilities.models.threads import in_model_thread
 
@@ -132,7 +133,8 @@ def _load(directory: Path, uri: str, usable: Mapping[str, Mapping[str, Any]]) ->
         raise
     except ImportError as error:
         raise MissingDependencyError(
-            f"{error.name or 'a package'} is needed to load {uri}: {error}", hint="see its requirements.txt"
+            f"{error.name or 'a package'} is needed to load {uri}: {error}",
+            hint=installation_hint(directory, error.name),
         ) from error
     except Exception as error:
         raise ModelError(f"cannot load {uri}: {type(error).__name__}: {error}") from error
