@@ -118,6 +118,10 @@ async def test_a_run_that_is_not_listed(mlflow_client: AsyncMlflowClient) -> Non
     with pytest.raises(AssertionError, match=r"not listed .*RUNNING"):
         await assert_status(run, "New", client=mlflow_client)
 
+    await mlflow_client.delete_run(run.info.run_id)
+    with pytest.raises(AssertionError, match=r"not listed .*deleted"):
+        await assert_status(run, "New", client=mlflow_client)
+
 
 async def test_what_is_no_run_is_refused(mlflow_client: AsyncMlflowClient) -> None:
     """Arguments that cannot be are named."""
@@ -125,6 +129,8 @@ async def test_what_is_no_run_is_refused(mlflow_client: AsyncMlflowClient) -> No
         await assert_status(5, "New", client=mlflow_client)
     with pytest.raises(InvalidInputError, match="no run is given"):
         await assert_test_fractions({}, client=mlflow_client)
+    with pytest.raises(InvalidInputError, match="'GET runs/get'"):
+        assert_requests(InMemoryMlflow(), "GET runs/get")
 
 
 async def test_requests_are_compared(mlflow_server: InMemoryMlflow, mlflow_client: AsyncMlflowClient) -> None:
@@ -149,6 +155,9 @@ async def test_one_request_is_looked_for(mlflow_server: InMemoryMlflow, mlflow_c
     [found] = assert_requested(mlflow_server, "POST experiments/*", json={"name": "b"})
     assert found.number == 2
     assert_requested(mlflow_server, "POST runs/create", times=0)
+    async with mlflow_server.http_client() as http_client:
+        await http_client.put(f"{mlflow_server.tracking_uri}/api/2.0/mlflow-artifacts/artifacts/x", content=b"no JSON")
+    assert_requested(mlflow_server, "*", json={"name": "b"}, times=1)
     with pytest.raises(AssertionError, match=r"3 times, but 2"):
         assert_requested(mlflow_server, "POST experiments/create", times=3)
     with pytest.raises(AssertionError, match=r'(?s)with .*\'c\'.*"name":"a"'):

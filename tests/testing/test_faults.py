@@ -15,6 +15,7 @@ from mlflow_utilities import (
     InvalidInputError,
     MlflowConnectionError,
     MlflowTimeoutError,
+    NotFoundError,
     ProtocolError,
     RateLimitedError,
     ServerError,
@@ -288,14 +289,34 @@ async def test_clearing_lets_everything_go_on() -> None:
         (lambda faults: Fault.cut(-1), "after_bytes is -1"),
         (lambda faults: Fault.stall(-1.0), "seconds is -1.0"),
         (lambda faults: Fault.slow(chunk_bytes=0), "chunk_bytes is 0"),
+        (lambda faults: Fault.status("503"), "status is '503'"),
+        (lambda faults: Fault.status(503, retry_after=-1), "retry_after is -1"),
+        (lambda faults: Fault.cut(1.5), "after_bytes is 1.5"),
+        (lambda faults: Fault.stall("5"), "seconds is '5'"),
+        (lambda faults: Fault.slow(seconds=float("nan")), "seconds is nan"),
+        (lambda faults: Fault.body([1]), r"body is \[1\]"),
         (lambda faults: faults.add(Fault.refused(), times=0), "times is 0"),
         (lambda faults: faults.add(Fault.refused(), after=-1), "after is -1"),
+        (lambda faults: faults.add(Fault.refused), "the fault is"),
+        (lambda faults: faults.add(Fault.refused(), 5), "path is 5"),
+        (lambda faults: faults.add(Fault.refused(), "POST runs/search"), "path is 'POST runs/search'"),
+        (lambda faults: faults.add(Fault.refused(), method="FETCH"), "method is 'FETCH'"),
     ],
 )
 async def test_what_makes_no_sense_is_refused(server: InMemoryMlflow, make: Any, text: str) -> None:
-    """Numbers that cannot be are named when the fault is made or added."""
+    """Arguments that cannot be are named when the fault is made or added."""
     with pytest.raises(InvalidInputError, match=text):
         make(server.faults)
+
+
+async def test_the_whole_path_names_the_endpoint_too(server: InMemoryMlflow, client: AsyncMlflowClient) -> None:
+    """A path may be written from its slash on, as the server gets it."""
+    fault = server.faults.add(Fault.status(404), "/api/2.0/mlflow/experiments/get")
+
+    with pytest.raises(NotFoundError):
+        await client.get_experiment("0")
+
+    assert fault.hits == 1
 
 
 async def test_a_fault_shows_itself(server: InMemoryMlflow) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, cast
 
 from mlflow_utilities.client import AsyncMlflowClient
 from mlflow_utilities.errors import InvalidInputError, NotFoundError
@@ -171,6 +171,8 @@ def assert_requests(server: InMemoryMlflow, expected: Iterable[str]) -> None:
     Each is "POST runs/search" or a pattern: "PUT mlflow-artifacts/artifacts/*", "* runs/get".
     """
     __tracebackhide__ = True
+    if isinstance(expected, str):
+        raise InvalidInputError(f"expected is {expected!r}", hint="give a list, one text for each request")
     patterns, lines = list(expected), server.lines
     if len(patterns) != len(lines) or not all(map(fnmatchcase, lines, patterns)):
         rows = [
@@ -190,13 +192,21 @@ def assert_requested(
     """
     __tracebackhide__ = True
     same = [request for request in server.requests if fnmatchcase(str(request), line)]
-    found = [request for request in same if json is None or not _differences(json, request.json or {})]
+    found = [request for request in same if json is None or _holds(request, json)]
     if len(found) == times or (times is None and found):
         return found
     often = "" if times is None else f" {times} times, but {len(found)}"
     rows = [f"{request} {request.body.decode(errors='replace')[:200]}" for request in same or server.requests]
     asked = "" if json is None else f" with {dict(json)}"
     raise AssertionError(_text(f"the server did not get {line!r}{asked}{often}", "it got", rows))
+
+
+def _holds(request: RecordedRequest, wanted: Mapping[str, Any]) -> bool:
+    try:
+        body = request.json
+    except ValueError:
+        return False
+    return isinstance(body, dict) and not _differences(wanted, cast("dict[str, Any]", body))
 
 
 def _id_of(run: Any) -> str:
@@ -216,9 +226,8 @@ async def _siblings(run: Any, client: AsyncMlflowClient) -> dict[str, VersionedR
     listed = await list_runs(None, experiment_id=raw.info.experiment_id, submodel_name=submodel, client=client)
     runs = {one.run_id: one for one in listed}
     if run_id not in runs:
-        raise AssertionError(
-            _text(f"run {run_id} is not listed (it is {raw.info.status})", "its submodel has", _rows(runs))
-        )
+        state = raw.info.status if raw.info.lifecycle_stage == "active" else raw.info.lifecycle_stage
+        raise AssertionError(_text(f"run {run_id} is not listed (it is {state})", "its submodel has", _rows(runs)))
     return runs
 
 

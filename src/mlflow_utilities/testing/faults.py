@@ -25,6 +25,7 @@ _CODES = {
     503: "TEMPORARILY_UNAVAILABLE",
 }
 _PROXY_PAGE = "<html>\r\n<head><title>{0}</title></head>\r\n<body><center><h1>{0}</h1></center></body>\r\n</html>\r\n"
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"})
 _REASONS = {502: "Bad Gateway", 503: "Service Temporarily Unavailable", 504: "Gateway Time-out", 403: "Forbidden"}
 
 
@@ -59,6 +60,8 @@ class Fault:
         Args: `status` of HTTP, e.g. 503 or 429; `retry_after` seconds, for the header of that name; MLflow's
         `error_code`, else one that fits the status; the `message`.
         """
+        if retry_after is not None:
+            _at_least(retry_after, 0.0, "retry_after")
         code = error_code or _CODES.get(status, "INTERNAL_ERROR")
         headers = {} if retry_after is None else {"retry-after": f"{retry_after:g}"}
         return cls._answering(
@@ -128,18 +131,41 @@ class Fault:
         content_type: str,
         headers: Mapping[str, str],
     ) -> Fault:
-        if not 200 <= status <= 599:
+        if not _is_number(status, int) or not 200 <= status <= 599:
             raise InvalidInputError(f"status is {status!r}", hint="use a status of HTTP, 200 to 599")
-        if isinstance(body, Mapping):
-            body = json.dumps(body)
-        content = body.encode() if isinstance(body, str) else body
-        answer = Answer(status, content, {"content-type": content_type, **headers})
+        answer = Answer(status, _content(body), {"content-type": content_type, **headers})
         return cls(description=description, answer=answer, reaches_server=False)
 
 
+def _content(body: object) -> bytes:
+    if isinstance(body, Mapping):
+        body = json.dumps(body)
+    if isinstance(body, str):
+        return body.encode()
+    if isinstance(body, bytes):
+        return body
+    raise InvalidInputError(f"body is {body!r}", hint="give bytes, text, or a mapping for JSON")
+
+
 def _at_least(value: float, least: float, name: str) -> None:
-    if isinstance(value, bool) or not value >= least:
-        raise InvalidInputError(f"{name} is {value!r}", hint=f"use a number from {least:g} on")
+    whole = isinstance(least, int)
+    if not _is_number(value, int if whole else (int, float)) or not value >= least:
+        kind = "whole number" if whole else "number"
+        raise InvalidInputError(f"{name} is {value!r}", hint=f"use a {kind} from {least:g} on")
+
+
+def _is_number(value: object, kinds: type | tuple[type, ...]) -> bool:
+    return isinstance(value, kinds) and not isinstance(value, bool)
+
+
+def _check_meant(fault: object, path: object, method: object) -> None:
+    """Raise InvalidInputError for what is no fault, and for requests that no server gets."""
+    if not isinstance(fault, Fault):
+        raise InvalidInputError(f"the fault is {fault!r}", hint="make one, such as Fault.status(503)")
+    if path is not None and (not isinstance(path, str) or path.partition(" ")[0] in _METHODS):
+        raise InvalidInputError(f"path is {path!r}", hint='give the endpoint, "runs/search", and method="POST"')
+    if method is not None and (not isinstance(method, str) or method.upper() not in _METHODS):
+        raise InvalidInputError(f"method is {method!r}", hint='use a method of HTTP, such as "POST"')
 
 
 class ScriptedFault:
@@ -148,7 +174,7 @@ class ScriptedFault:
     def __init__(self, fault: Fault, path: str | None, method: str | None, times: int | None, after: int) -> None:
         self.fault = fault
         self.hits = 0
-        self._pattern = None if path is None else f"/{path.strip('/')}"
+        self._pattern = None if path is None else f"/{endpoint_of(path).strip('/')}"
         self._method = None if method is None else method.upper()
         self._left = times
         self._after = after
@@ -205,9 +231,10 @@ class Faults:
         `method` of HTTP; None: any. `times`: how many requests meet it; None: all. `after`: how many are let through
         first.
 
-        Raises InvalidInputError for numbers that make no sense, and for a fault that the ASGI app which serves already
+        Raises InvalidInputError for arguments that make no sense, and for a fault that an ASGI app that serves already
         cannot produce.
         """
+        _check_meant(fault, path, method)
         if times is not None:
             _at_least(times, 1, "times")
         _at_least(after, 0, "after")

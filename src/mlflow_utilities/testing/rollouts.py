@@ -57,7 +57,7 @@ class RolloutRun:
     def active(self, test_fraction: float | None = None) -> Self:
         """Let it be Active with this share of the requests, above 0 and up to 1; None: what the others leave."""
         if test_fraction is not None:
-            _check(test_fraction, self.name, above_zero=True)
+            test_fraction = _check(test_fraction, self.name, above_zero=True)
         return self._become(ModelStatus.Active, test_fraction)
 
     def canary(self, test_fraction: float = 1.0) -> Self:
@@ -135,10 +135,11 @@ class RolloutTestData:
         always predicted; without either it predicts the run's name. `name` of the run, else its version;
         `submodel_name`, else the experiment's name; further `params`, `metrics` and `tags`.
 
-        Raises InvalidInputError for a version or model that cannot be, and for a name that is taken.
+        Raises InvalidInputError for a version, model or number that cannot be, a name that is taken, and params,
+        metrics and tags in which the rollout itself is kept.
         """
         parsed = Version.parse(version)
-        called = name or self._free_name(str(parsed))
+        called = self._free_name(str(parsed)) if name is None else _checked_name(name)
         if any(run.name == called for run in self.runs):
             raise InvalidInputError(f"there are two runs {called!r}", hint="give each its own name")
         to_save = ToSave(
@@ -206,11 +207,18 @@ def _model(model: Any, answer: Any, name: str) -> Any:
     return ConstantModel(name if isinstance(answer, Unset) else answer)
 
 
-def _check(fraction: float, name: str, *, above_zero: bool = False) -> float:
+def _check(fraction: object, name: str, *, above_zero: bool = False) -> float:
     least = "above 0" if above_zero else "from 0"
-    if isinstance(fraction, bool) or not 0 <= fraction <= 1 or (above_zero and not fraction):
+    share = float(fraction) if isinstance(fraction, int | float) and not isinstance(fraction, bool) else -1.0
+    if not 0 <= share <= 1 or (above_zero and not share):
         raise InvalidInputError(f"the share of {name!r} is {fraction!r}", hint=f"use a number {least} up to 1")
-    return float(fraction)
+    return share
+
+
+def _checked_name(name: object) -> str:
+    if isinstance(name, str) and name:
+        return name
+    raise InvalidInputError(f"the name of a run is {name!r}", hint="give text that is not empty")
 
 
 def _shares(runs: list[RolloutRun]) -> dict[str, float]:

@@ -13,10 +13,10 @@ from typing import Any
 import anyio.to_thread
 
 from mlflow_utilities.client import AsyncMlflowClient
-from mlflow_utilities.errors import AlreadyExistsError
+from mlflow_utilities.errors import AlreadyExistsError, InvalidInputError
 from mlflow_utilities.mlflow_api.saving import registered_name
 from mlflow_utilities.rollout.experiments import resolve_or_create, submodel_of
-from mlflow_utilities.rollout.facts import ACTIVE_STATE, TEST_FRACTION, version_params
+from mlflow_utilities.rollout.facts import ACTIVE_STATE, RESERVED_PARAMS, TEST_FRACTION, version_params
 from mlflow_utilities.rollout.status import ModelStatus
 from mlflow_utilities.rollout.version import Version
 from mlflow_utilities.testing.stand_ins import write_model
@@ -26,7 +26,7 @@ __all__ = ["ToSave", "save_run"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToSave:
-    """A run to be made."""
+    """A run to be made; InvalidInputError for params, metrics and tags that cannot be."""
 
     experiment_name: str
     submodel_name: str | None
@@ -36,6 +36,26 @@ class ToSave:
     params: Mapping[str, Any] = field(default_factory=dict[str, Any])
     metrics: Mapping[str, float] = field(default_factory=dict[str, float])
     tags: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def __post_init__(self) -> None:
+        """Check what the test gave."""
+        _check("params", self.params, RESERVED_PARAMS)
+        _check("metrics", self.metrics, (ACTIVE_STATE, TEST_FRACTION))
+        _check("tags", self.tags, (ACTIVE_STATE, TEST_FRACTION))
+        for key, value in self.metrics.items():
+            _check_number(key, value)
+
+
+def _check(what: str, given: object, kept: tuple[str, ...]) -> None:
+    if not isinstance(given, Mapping):
+        raise InvalidInputError(f"{what} is {given!r}", hint="give a mapping")
+    if taken := [key for key in kept if key in given]:
+        raise InvalidInputError(f"{what} has {taken}, which the rollout keeps there", hint="describe the run instead")
+
+
+def _check_number(key: str, value: object) -> None:
+    if not isinstance(value, int | float):
+        raise InvalidInputError(f"the metric {key!r} is {value!r}", hint="give a number")
 
 
 async def save_run(client: AsyncMlflowClient, wanted: ToSave) -> tuple[str, str]:

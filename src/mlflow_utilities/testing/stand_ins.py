@@ -52,12 +52,12 @@ def model_of(given: Any) -> Any:
     """Return the model that a test gave: what has `predict` as it is, a function as a FunctionModel.
 
     Raises:
-        InvalidInputError: it is neither.
+        InvalidInputError: it is neither, or a class.
 
     """
-    if hasattr(given, "predict"):
+    if not isinstance(given, type) and callable(getattr(given, "predict", None)):
         return given
-    if callable(given):
+    if not isinstance(given, type) and callable(given):
         return FunctionModel(given)
     raise InvalidInputError(
         f"the model is {given!r}", hint="give an object with predict, a function of the data, or answer= instead"
