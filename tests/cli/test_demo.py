@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from mlflow_utilities.cli.commands.demo import ended_by_signals
+from mlflow_utilities.cli.local_server import signals_held
 from mlflow_utilities.cli.story import clean_environ
 from support.command_line import CommandLine
 
@@ -107,6 +108,20 @@ def test_signals_that_end_a_process_end_it_as_ctrl_c_does(number: signal.Signals
     with pytest.raises(KeyboardInterrupt), ended_by_signals():
         signal.raise_signal(number)
     assert signal.getsignal(number) == before
+
+
+def test_a_signal_waits_until_what_was_started_is_known() -> None:
+    """So that it can be stopped; afterwards the signal means what it meant."""
+    reached: list[str] = []
+
+    def start() -> None:
+        with signals_held():
+            signal.raise_signal(signal.SIGINT)
+            reached.append("the end of the block")
+
+    with pytest.raises(KeyboardInterrupt):
+        start()
+    assert reached
 
 
 def test_without_mlflow_it_says_what_to_install(tmp_path: Path) -> None:

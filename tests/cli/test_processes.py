@@ -46,8 +46,8 @@ class Asking:
                 pytest.fail(f"it ended after {self.seen!r}")
 
     def answer(self, text: str) -> int:
-        """Type an answer and return the exit code."""
-        os.write(self.terminal, text.encode())
+        """Type an answer, which may hold half of a character, and return the exit code."""
+        os.write(self.terminal, text.encode(errors="surrogateescape"))
         return self.ended()
 
     def ended(self) -> int:
@@ -59,7 +59,7 @@ class Asking:
                 break
             if not piece:
                 break
-            self.seen += piece.decode()
+            self.seen += piece.decode(errors="replace")
         return self.process.wait()
 
 
@@ -68,6 +68,7 @@ def on_a_terminal(server_uri: str, *arguments: str, kind: str = "xterm-256color"
     """Start a command whose streams are a terminal."""
     terminal, end = pty.openpty()
     environ = {**os.environ, "MLFLOW_TRACKING_URI": server_uri, "TERM": kind, "COLUMNS": "120"}
+    environ["PYTHONIOENCODING"] = "utf-8:strict"
     process = subprocess.Popen(
         [*PROGRAM, *arguments], stdin=end, stdout=end, stderr=end, env=environ, text=True, start_new_session=True
     )
@@ -95,7 +96,7 @@ def test_a_confirmed_change_is_made(server_uri: str, project: Project) -> None:
     assert statuses_of(server_uri, project)[project.runs[0]] == ("Active", 1.0)
 
 
-@pytest.mark.parametrize("answer", ["n\n", "\n", "\x04"], ids=["no", "enter", "end of input"])
+@pytest.mark.parametrize("answer", ["n\n", "\n", "\x04", "\udcff\n"], ids=["no", "enter", "end of input", "no text"])
 def test_anything_but_yes_writes_nothing(server_uri: str, project: Project, answer: str) -> None:
     """A no, the default and the end of input end as not confirmed."""
     with on_a_terminal(server_uri, "enable", project.runs[0]) as command:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from mlflow_utilities.errors import MlflowConnectionError
 
-__all__ = ["free_port", "run_process", "run_server"]
+__all__ = ["free_port", "run_process", "run_server", "signals_held"]
 
 _SECONDS_TO_START = 120.0
 _SECONDS_TO_STOP = 10.0
@@ -79,7 +79,7 @@ def run_process(
     log = folder / "server.log"
     process: subprocess.Popen[bytes] | None = None
     try:
-        with log.open("wb") as output, _signals_held():
+        with log.open("wb") as output, signals_held():
             process = subprocess.Popen(  # noqa: S603 - the command is the caller's own
                 command, cwd=folder, env=environ, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
             )
@@ -91,7 +91,7 @@ def run_process(
 
 
 @contextlib.contextmanager
-def _signals_held() -> Generator[None]:
+def signals_held() -> Generator[None]:
     """Let signals that end this process come after the block: a process that was just started must be known by then."""
     if threading.current_thread() is not threading.main_thread():  # signals interrupt the main thread alone
         yield

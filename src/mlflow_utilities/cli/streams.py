@@ -11,12 +11,12 @@ __all__ = ["forget_output", "prepare_streams"]
 
 
 def prepare_streams() -> None:
-    """Let a stream that is closed be empty, and write characters that its encoding lacks as escapes."""
+    """Let a stream that is closed be empty, and characters that the encoding of one lacks be escapes."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         stream = getattr(sys, name)
         if stream is None:  # `>&-`
             setattr(sys, name, io.TextIOWrapper(io.FileIO(os.devnull, mode)))
-        elif mode == "w" and isinstance(stream, io.TextIOWrapper):
+        elif isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
