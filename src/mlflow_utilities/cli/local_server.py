@@ -103,8 +103,8 @@ def signals_held() -> Generator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    for number in came:
-        signal.raise_signal(number)
+    for arrived in came:
+        signal.raise_signal(arrived)
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
