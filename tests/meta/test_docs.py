@@ -187,6 +187,16 @@ def test_the_authentication_page_runs() -> None:
         exec(compile(source, "authenticate.md", "exec"), {})
 
 
+def test_the_session_of_readme_is_a_recorded_one() -> None:
+    """What the command line prints in README is what it printed when `make sessions` ran."""
+    shown = re.findall(
+        r"^```console\n(\$ mlflow-utilities .*?)^```", README.read_text(), flags=re.MULTILINE | re.DOTALL
+    )
+
+    assert len(shown) == 1
+    assert shown[0] in (DOCS / "sessions" / "rollback.txt").read_text()
+
+
 def test_the_figures_of_readme_are_those_that_were_measured() -> None:
     """The table comes from benchmarks/results/latest.json, which `make bench` writes."""
     command = [sys.executable, "-m", "benchmarks.figures", "--check"]
