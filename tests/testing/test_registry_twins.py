@@ -148,7 +148,8 @@ VERSION_FILTERS = [
 ]  # fmt: skip
 LOGGED_FILTERS = [
     "", "name = 'model-0'", "name != 'model-0'", "name LIKE 'model%'", "name ILIKE 'MODEL-1'", "name LIKE 'MODEL-1'",
-    "name IN ('model-0')", "name NOT IN ('model-0', 'x')", "attributes.name = 'model-0'", "attribute.name = 'model-0'",
+    "name IN ('model-0')", "name NOT IN ('model-0', 'x')", "name IN 'model-0'", "name NOT IN 1", "name = ('model-0')",
+    "params.lr != ('0.1', '0.2')", "tags.k ILIKE ('v1')", "attributes.name = 'model-0'", "attribute.name = 'model-0'",
     "name = \"model-0\"", "model_id = '$m1'", "model_type = 't'", "model_type = ''", "source_run_id = '$r'",
     "experiment_id = '$e'", "status = 2", "status = '2'", "status != 2", "status = 'READY'",
     "lifecycle_stage = 'active'",

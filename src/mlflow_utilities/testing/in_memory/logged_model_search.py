@@ -161,6 +161,8 @@ def _parse(text: str) -> list[Comparison]:
 
 
 def _comparison(name: str, operator: str, value: str) -> Comparison:
+    if operator in LISTS and not value.startswith("("):
+        raise invalid(f"Invalid filter string: {operator} {value} is no comparison with a list.")
     prefix, dot, key = name.partition(".")
     if dot and prefix not in _ENTITIES:
         raise invalid(f"Invalid entity type: {prefix!r}. Expected one of {list(_ENTITIES)}.")
@@ -175,9 +177,12 @@ def _comparison(name: str, operator: str, value: str) -> Comparison:
     if entity == "attribute" and key not in _COLUMNS:
         raise Refused(f"type object 'SqlLoggedModel' has no attribute '{key}'", "INTERNAL_ERROR")
     try:
-        return Comparison(entity, key, operator, float(value) if numeric else _text(value))
+        compared = float(value) if numeric else _text(value)
     except (ValueError, SyntaxError):
         raise Refused("Internal Server Error", "INTERNAL_ERROR") from None
+    if isinstance(compared, tuple) and operator not in LISTS:
+        raise Refused(f"Error binding parameter: a list cannot be compared by {operator}", "BAD_REQUEST")
+    return Comparison(entity, key, operator, compared)
 
 
 def _text(value: str) -> str | tuple[str, ...]:
