@@ -1,4 +1,4 @@
-"""The command as a process of its own: questions on a terminal, closed pipes, start-up, completion, a missing extra."""
+"""The command as a process of its own: questions on a terminal, closed pipes, start-up, a missing extra."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import pytest
 
 import mlflow_utilities
 from mlflow_utilities import mlflow_api
-from support.command_line import CommandLine, generation_of, on_server, statuses_of
+from support.command_line import generation_of, on_server, statuses_of
 from support.runs import Project
 from support.stub_server import STALL, run_stub
 
@@ -247,41 +247,3 @@ def test_a_command_without_its_packages_names_the_extra(tmp_path: Path) -> None:
         "error: the command line needs click and rich, which are not installed",
         'hint: pip install "mlflow-utilities[cli]"',
     ]
-
-
-def completed(command_line: CommandLine, words: str) -> list[str]:
-    """Return what bash is told to complete the last word with."""
-    os.environ["_MLFLOW_UTILITIES_COMPLETE"] = "bash_complete"
-    os.environ["COMP_WORDS"] = words
-    os.environ["COMP_CWORD"] = str(len(words.split(" ")) - 1)
-    return [line.partition(",")[2] for line in command_line().out.splitlines() if line]
-
-
-def test_names_and_statuses_are_completed(command_line: CommandLine) -> None:
-    """A shell completes commands, options and statuses."""
-    assert completed(command_line, "mlflow-utilities ro") == ["rollback"]
-    assert completed(command_line, "mlflow-utilities enable --dry") == ["--dry-run"]
-    assert {value.lower() for value in completed(command_line, "mlflow-utilities runs --status ")} == {
-        "new", "active", "canary", "disabled",
-    }  # fmt: skip
-
-
-def test_run_ids_are_completed(command_line: CommandLine, project: Project) -> None:
-    """A shell completes run ids of the experiment that is named, and nothing when the server cannot be asked."""
-    words = f"mlflow-utilities show -e {project.name} "
-
-    assert set(completed(command_line, words)) == set(project.runs)
-    assert completed(command_line, words + project.runs[0][:10]) == [project.runs[0]]
-    assert completed(command_line, "mlflow-utilities show ") == []
-    os.environ["MLFLOW_TRACKING_URI"] = "nonsense"
-    assert completed(command_line, words) == []
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_the_completion_script_is_printed(command_line: CommandLine, shell: str) -> None:
-    """`completion` prints the script of a shell, and says how to install it without one."""
-    script = command_line("completion", shell)
-
-    assert script.code == 0
-    assert "_MLFLOW_UTILITIES_COMPLETE" in script.out
-    assert f"{shell}: " in command_line("completion").out
