@@ -124,6 +124,7 @@ def logged(text: str = "", **fields: Any) -> Exchange:
 
 
 MODEL_FILTERS = [
+    "status IS NULL", "tags.k IS NOT NULL AND other = 'x'",
     "", "name = '$p a'", "name != '$p a'", "name LIKE '%a'", "name ILIKE '%b'", "name LIKE '%b'",
     "name IN ('$p a', '$p B')",
     "name NOT IN ('$p a')", "name IN ()", "name IN (1)", "name > 'a'", "name = 1", "name", "name IS NULL", "Name = 'x'",

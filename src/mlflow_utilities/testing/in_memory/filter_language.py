@@ -51,7 +51,8 @@ class Grammar:
     `prefixes` leads what may stand before the dot to its entity; a name without a dot is an attribute. `attributes`
     and `entities` give the operators of each attribute and of every key of another entity. `numbers` are the entities
     and attributes that compare with bare numbers, `datasets` the keys of that entity. `any_case` says whether LIKE
-    may be written like; `quoted_keys` whether attributes may be quoted; `quoted_numbers` whether numbers may.
+    may be written like; `quoted_keys` whether attributes may be quoted; `quoted_numbers` whether numbers may;
+    `nulls` whether IS NULL may stand anywhere.
     """
 
     prefixes: Mapping[str, str]
@@ -62,6 +63,7 @@ class Grammar:
     any_case: bool = True
     quoted_keys: bool = True
     quoted_numbers: bool = False
+    nulls: bool = True
 
 
 # What is quoted is taken as it stands: a doubled quote stays doubled, a backslash only keeps the quote after it inside.
@@ -138,6 +140,8 @@ def _clause(text: str, tokens: list[_Token], at: int) -> tuple[str, str, _Token 
 
 
 def _comparison(left: str, operator: str, right: _Token | None, grammar: Grammar) -> Comparison:
+    if right is None and not grammar.nulls:
+        raise Refused("Internal Server Error", "INTERNAL_ERROR")
     entity, key = _identifier(left, grammar)
     upper = operator.upper() if grammar.any_case else operator
     allowed = grammar.attributes[key] if entity == "attribute" else grammar.entities[entity]

@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 from mlflow_utilities.testing.in_memory.fields import Field, Repeated, read
 from mlflow_utilities.testing.in_memory.filter_language import (
     LISTS,
-    NULLS,
     NUMBERS,
     TEXTS,
     Comparison,
@@ -38,21 +37,22 @@ _FIELDS = {
     "page_token": Field("string"),
 }
 _PREFIXES = {"attribute": "attribute", "tag": "tag", "tags": "tag"}
-_TAGS = {"tag": TEXTS | NULLS}
-_NAMES = TEXTS | LISTS | NULLS
-_MODELS = Grammar(prefixes=_PREFIXES, attributes={"name": _NAMES}, entities=_TAGS, quoted_keys=False)
+_TAGS = {"tag": TEXTS}
+_NAMES = TEXTS | LISTS
+_MODELS = Grammar(prefixes=_PREFIXES, attributes={"name": _NAMES}, entities=_TAGS, quoted_keys=False, nulls=False)
 _VERSIONS = Grammar(
     prefixes=_PREFIXES,
     attributes={
         "name": _NAMES,
         "run_id": _NAMES,
-        "source_path": TEXTS | NULLS,
-        "version_number": NUMBERS | NULLS,
+        "source_path": TEXTS,
+        "version_number": NUMBERS,
     },
     entities=_TAGS,
     numbers=frozenset({"version_number"}),
     quoted_keys=False,
     quoted_numbers=True,
+    nulls=False,
 )
 _MODEL_ORDERS = {
     "name": "name",
@@ -73,7 +73,7 @@ def _search_models(state: State, request: Mapping[str, Any]) -> dict[str, Any]:
     most = _at_most(values.get("max_results", 100), _MOST_MODELS)
     if most < 1:
         raise UnsupportedByInMemoryMlflow(f"registered-models/search with max_results={most}")
-    clauses = _clauses(values, _MODELS)
+    clauses = parse(values.get("filter", ""), _MODELS)
     orders = _orders(values.get("order_by", []), _model_order)
     orders = orders if any(column == "name" for column, _ in orders) else [*orders, ("name", True)]
     models = list(state.registered_models.values())
@@ -88,7 +88,7 @@ def _search_versions(state: State, request: Mapping[str, Any]) -> dict[str, Any]
     most = _at_most(values.get("max_results", _MOST_VERSIONS), _MOST_VERSIONS)
     if most < 1:
         raise invalid(f"Invalid value for max_results. It must be a positive integer, but got {most}")
-    clauses = _clauses(values, _VERSIONS)
+    clauses = parse(values.get("filter", ""), _VERSIONS)
     for clause in clauses:
         if isinstance(clause.value, float):
             raise invalid(f"Invalid value for numeric attribute '{clause.key}': {clause.value!r}")
@@ -101,14 +101,6 @@ def _search_versions(state: State, request: Mapping[str, Any]) -> dict[str, Any]
     found = _in_order(_matching(versions, clauses, prompts), orders)
     shown, token = page(found, values.get("page_token", ""), most)
     return _answer("model_versions", [show_version(version) for version in shown], token)
-
-
-def _clauses(values: Mapping[str, Any], grammar: Grammar) -> list[Comparison]:
-    clauses = parse(values.get("filter", ""), grammar)
-    if any(clause.operator in NULLS for clause in clauses):
-        # It is read, but not understood.
-        raise Refused("Internal Server Error", "INTERNAL_ERROR")
-    return clauses
 
 
 def _at_most(value: int, most: int) -> int:
