@@ -13,18 +13,6 @@ pytest_plugins = ["pytester"]
 
 HOW_TO = Path(__file__).resolve().parents[2] / "docs" / "how-to" / "test-your-service.md"
 EXAMPLE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
-SERVICE_TEST = """
-import pytest
-from mlflow_utilities.serving import ActiveModels
-
-@pytest.mark.anyio
-async def test_my_service(mlflow_client, rollout_test_data):
-    data = rollout_test_data("fraud")
-    data.run("1.0.0", model=lambda rows: ["fraud"] * len(rows)).active()
-    await data.apply()
-    async with ActiveModels(mlflow_client, experiment_name="fraud", model_version="1.0.0") as models:
-        assert (await models.predict([[1.0]], key="ana")).output == ["fraud"]
-"""
 FRESH = """
 import os
 import anyio
@@ -59,10 +47,10 @@ async def test_a_busy_server(mlflow_server, mlflow_client, mlflow_clock):
 """
 
 
-def run(pytester: pytest.Pytester, source: str) -> pytest.RunResult:
+def run(pytester: pytest.Pytester, **modules: str) -> pytest.RunResult:
     """Run tests in a project of their own, in which every warning is an error."""
     pytester.makeini("[pytest]\nfilterwarnings = error\n")
-    pytester.makepyfile(source)
+    pytester.makepyfile(**modules)
     return pytester.runpytest_subprocess("-q")
 
 
@@ -72,21 +60,19 @@ def no_cache_directory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("MLFLOW_UTILITIES_CACHE_DIR")
 
 
-@pytest.mark.parametrize(
-    ("source", "passed"), [(SERVICE_TEST, 2), (FRESH, 3), (CLOCK, 2)], ids=["service", "fresh", "clock"]
-)
-def test_the_fixtures_work_without_any_setting(pytester: pytest.Pytester, source: str, passed: int) -> None:
+def test_the_fixtures_work_without_any_setting(pytester: pytest.Pytester) -> None:
     """A project that has the package installed can use the fixtures at once, on asyncio and on trio."""
-    run(pytester, source).assert_outcomes(passed=passed)
+    run(pytester, test_fresh=FRESH, test_clock=CLOCK).assert_outcomes(passed=5)
 
 
 def test_the_examples_of_the_how_to_pass(pytester: pytest.Pytester) -> None:
     """The examples of the page are one test module; its tests pass, the async ones on asyncio and on trio."""
     service = next(text for text in EXAMPLE.findall(HOW_TO.with_name("serve.md").read_text()) if "FastAPI(" in text)
-    pytester.makepyfile(service=service)
     examples = "\n".join(EXAMPLE.findall(HOW_TO.read_text()))
 
-    run(pytester, examples).assert_outcomes(passed=examples.count("def test_") + examples.count("async def test_"))
+    run(pytester, service=service, test_page=examples).assert_outcomes(
+        passed=examples.count("def test_") + examples.count("async def test_")
+    )
 
 
 def test_the_example_of_readme_passes(pytester: pytest.Pytester) -> None:
@@ -94,7 +80,7 @@ def test_the_example_of_readme_passes(pytester: pytest.Pytester) -> None:
     readme = HOW_TO.parents[2] / "README.md"
     examples = [text for text in EXAMPLE.findall(readme.read_text()) if "def test_" in text]
 
-    run(pytester, "\n".join(examples)).assert_outcomes(passed=2)
+    run(pytester, test_page="\n".join(examples)).assert_outcomes(passed=2)
 
 
 def test_the_fixtures_are_listed(pytester: pytest.Pytester) -> None:

@@ -34,10 +34,6 @@ class Signal:
         self._set = False
         self._waiters: set[_Waiter] = set()
 
-    def is_set(self) -> bool:
-        """Return whether it was set."""
-        return self._set
-
     def set(self) -> None:
         """Wake everyone."""
         with self._lock:

@@ -8,7 +8,7 @@ import re
 
 from mlflow_utilities.testing.in_memory.refusals import invalid
 
-__all__ = ["checked_key", "checked_length", "checked_tag", "invalid_value", "truncated"]
+__all__ = ["KEY_LENGTH", "PARAM_LENGTH", "checked_key", "checked_length", "checked_tag", "invalid_value", "truncated"]
 
 KEY_LENGTH = 250
 PARAM_LENGTH = 6000

@@ -10,7 +10,18 @@ from mlflow_utilities.testing.in_memory.fields import Enum, Field, read
 from mlflow_utilities.testing.in_memory.refusals import Refused, invalid, missing
 from mlflow_utilities.testing.in_memory.state import Metric, Run, State
 
-__all__ = ["HANDLERS", "RUN_ID", "RUN_NAME", "active_run", "find_run", "latest", "rename", "show_metric", "show_run"]
+__all__ = [
+    "HANDLERS",
+    "RUN_ID",
+    "RUN_NAME",
+    "active_run",
+    "find_run",
+    "latest",
+    "rename",
+    "run_id_of",
+    "show_metric",
+    "show_run",
+]
 
 RUN_NAME = "mlflow.runName"
 # Either name will do; of both, run_id counts.
