@@ -119,13 +119,15 @@ async def write_whole(destination: Path, pieces: AsyncIterator[bytes], size: int
     When anything fails, or the task is cancelled, or the bytes are not `size` many, no file is left.
     """
     temporary = destination.parent / f".{secrets.token_hex(8)}.part"
+    files: list[IO[bytes]] = []  # a task that is cancelled while the thread opens it gets no result
     with os_errors(f"write {destination}"):
         try:
-            file = await in_thread(lambda: _create(temporary))
             try:
-                written = await _write_pieces(file, pieces)
+                await in_thread(lambda: files.append(_create(temporary)))
+                written = await _write_pieces(files[0], pieces)
             finally:
-                file.close()
+                for file in files:
+                    file.close()
             if size is not None and written != size:
                 raise ArtifactError(f"{destination.name} has {size} bytes, but {written} arrived; nothing was written")
             await in_thread(lambda: os.replace(temporary, destination))
