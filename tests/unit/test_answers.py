@@ -9,7 +9,7 @@ import pytest
 from mlflow_utilities import errors
 from mlflow_utilities._protocol.answers import decode_object, error_of, text_of
 from mlflow_utilities.errors import ProtocolError
-from mlflow_utilities.typing import Call
+from mlflow_utilities.typing import Call, Safety
 
 CALL = Call("POST", "/api/2.0/mlflow/runs/create")
 
@@ -94,14 +94,20 @@ def test_a_redirect_names_its_target(location: str | None, shown: str) -> None:
     assert error.hint == "set the tracking URI to the final address"
 
 
-@pytest.mark.parametrize(("body", "value"), [(b"", {}), (b"{}", {}), (b'{"a": NaN}', "nan"), (b'{"a": 1}', {"a": 1})])
+@pytest.mark.parametrize(("body", "value"), [(b"{}", {}), (b'{"a": NaN}', "nan"), (b'{"a": 1}', {"a": 1})])
 def test_an_object_is_decoded(body: bytes, value: object) -> None:
-    """Nothing is an empty object; a bare NaN is taken."""
+    """A bare NaN is taken."""
     decoded = decode_object(body, CALL)
     assert decoded == value if value != "nan" else decoded["a"] != decoded["a"]
 
 
-@pytest.mark.parametrize("body", [b"[]", b"1", b"null", b"{", b"<html>", b"\xff", b"[" * 100_000], ids=range(7))
+@pytest.mark.parametrize("safety", [Safety.IDEMPOTENT, Safety.CREATE])
+def test_no_body_after_a_write_is_an_empty_object(safety: Safety) -> None:
+    """Nothing is expected of it; a read that found nothing says so in JSON."""
+    assert decode_object(b"", Call("POST", CALL.path, safety=safety)) == {}
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"1", b"null", b"{", b"<html>", b"\xff", b"[" * 100_000], ids=range(8))
 def test_anything_else_is_a_protocol_error(body: bytes) -> None:
     """The error names the call and carries no copy of the body."""
     with pytest.raises(ProtocolError, match=r"POST /api/2\.0/mlflow/runs/create: the answer is not") as caught:

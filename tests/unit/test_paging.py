@@ -98,7 +98,7 @@ def test_text_that_is_not_utf8_is_an_error() -> None:
         read(b'{"runs": ["\xff"]}')
 
 
-@pytest.mark.parametrize("body", [b"", b"  \n", b"{}", b'{"runs": null}', b'{"runs": []}', b'{"other": [1]}'])
+@pytest.mark.parametrize("body", [b"{}", b'{"runs": null}', b'{"runs": []}', b'{"other": [1]}'])
 def test_a_page_without_the_list_is_empty(body: bytes) -> None:
     """MLflow leaves empty lists out."""
     assert read(body) == ([], None)

@@ -22,7 +22,7 @@ from mlflow_utilities.errors import (
     ServerError,
     UnauthenticatedError,
 )
-from mlflow_utilities.typing import Call, JsonObject
+from mlflow_utilities.typing import Call, JsonObject, Safety
 
 __all__ = ["api_error_class", "decode_object", "error_of", "text_of"]
 
@@ -85,13 +85,14 @@ def api_error_class(status: int, error_code: str | None) -> type[MlflowApiError]
 
 
 def decode_object(body: bytes, call: Call) -> JsonObject:
-    """Return the JSON object of a body; an empty body is an empty object.
+    """Return the JSON object of a body; after a write, an empty body is an empty object.
 
     Raises:
-        ProtocolError: the body is something else.
+        ProtocolError: the body is something else. MLflow answers a read that found nothing with `{}`: no body at all is
+            no answer of its own, and must not be taken for an empty page.
 
     """
-    if not body:
+    if not body and call.safety is not Safety.READ:
         return {}
     value = _parsed(body)
     if value is _NOT_JSON:

@@ -32,8 +32,6 @@ class PageReader:
             text = self._body.decode().strip(" \t\n\r")
         except UnicodeDecodeError as error:
             raise ProtocolError(f"the answer is not UTF-8: {error}") from error
-        if not text:
-            return
         if not (text.startswith("{") and text.endswith("}")):
             raise ProtocolError(f"the answer is not a JSON object: {text[:80]!r}")
         try:

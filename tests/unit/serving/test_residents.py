@@ -234,8 +234,9 @@ async def test_downloads_of_a_generation_are_spread_when_another_one_serves(
             await residents.ensure(wanted[:1])
             await residents.ensure(wanted[1:], jitter=cache == "spread")
             if cache == "cold":
-                assert clock.slept == []
-    assert clock.slept == [0.75 * longest] * models
+                assert all(pause <= 0.2 for pause in clock.slept)
+    # Whoever clears the leftovers of dead downloads holds the lock of a living one for a moment.
+    assert [pause for pause in clock.slept if pause > 0.2] == [0.75 * longest] * models
 
 
 async def test_closing_gives_up_what_is_loaded_and_what_nobody_holds(tmp_path: Path, unique_name: str) -> None:
