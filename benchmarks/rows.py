@@ -168,8 +168,8 @@ WHY_MISSED: dict[str, str] = {
     TITLES[
         "call"
     ]: "Nearly all of a call is the HTTP library's own work, and the raw library alone is not 3 times as fast as "
-    "MlflowClient. On plain httpx about a third of it is httpcore's search for sniffio, four times a call, where that is "
-    "not installed; httpx2 does not look for it.",
+    "MlflowClient. On plain httpx about a third of it is httpcore's search for sniffio, four times a call, where "
+    "that is not installed; httpx2 does not look for it.",
     TITLES[
         "crowd"
     ]: "The HTTP library's own work on one core, beside the decoding of ten runs for each call, limits the rate.",
