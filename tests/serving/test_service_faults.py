@@ -167,7 +167,10 @@ async def test_a_cold_start_with_a_generation_that_cannot_be_loaded_serves_the_f
 async def test_a_revocation_without_a_successor_outlasts_the_service(
     client: AsyncMlflowClient, operator: AsyncMlflowClient, server: Server, project: ServedProject, tmp_path: Path
 ) -> None:
-    """A service that starts from its file while MLflow is down leaves out a run whose revocation it saw before."""
+    """A service that starts from its file while MLflow is down leaves out a run whose revocation it saw before.
+
+    Its file is as old afterwards as it was, so that `max_file_age` is not begun anew.
+    """
     a, b = project.runs["a"], project.runs["b"]
     await mlflow_api.update_active_runs({a: 0.5, b: 0.5}, "1.0.0", project.experiment_id, client=operator)
     broken = await save_object(operator, project.experiment_id, project.name, Unloadable())
@@ -177,6 +180,9 @@ async def test_a_revocation_without_a_successor_outlasts_the_service(
         await mlflow_api.revoke_run(a, why="it leaks", client=operator)
         with pytest.raises(MlflowUtilitiesError, match="cannot be loaded"):
             await active.refresh()
+    (file,) = tmp_path.rglob("last-known-good/*.json")
+    age = json.loads(file.read_text())["adopted_at"]
+    clock_of(client).now += 60_000
     server.mode = "down"
     async with serving(client, project, tmp_path) as active:
         await becomes(active, lambda: active.status().source is Source.FILE)
@@ -184,6 +190,7 @@ async def test_a_revocation_without_a_successor_outlasts_the_service(
         assert (active.status().generation, set(active.status().fractions)) == (2, {b})
         with pytest.raises(NoActiveModelError, match="revoked"):
             [active.choose(str(number)) for number in range(50)]
+    assert json.loads(file.read_text())["adopted_at"] == age
 
 
 async def test_the_file_serves_although_a_run_of_it_was_revoked_and_is_gone(

@@ -17,7 +17,8 @@ __all__ = ["Kept", "Offer"]
 class Offer:
     """A generation that could be served, where it is from, and what is known of its runs.
 
-    `revoked` are runs that a later generation revoked.
+    `revoked` are runs that a later generation revoked. `adopted_at` is when a remembered one was adopted, in ms since
+    1970, UTC; None for one that MLflow shows now.
     """
 
     document: Document
@@ -27,6 +28,7 @@ class Offer:
     facts: Mapping[str, RunFacts] = field(default_factory=dict[str, RunFacts])
     locations: Mapping[str, str] = field(default_factory=dict[str, str])
     revoked: frozenset[str] = frozenset()
+    adopted_at: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,7 +99,7 @@ class Storage:
                 StoredModel(raw=facts.raw, model_uri=model_uri_of(facts), location=offer.locations.get(run))
                 for run, facts in offer.facts.items()
             ),
-            adopted_at=self._clock.now_ms(),
+            adopted_at=self._clock.now_ms() if offer.adopted_at is None else offer.adopted_at,
             revoked=tuple(sorted(offer.revoked)),
         )
 
@@ -111,4 +111,13 @@ def offer_of(found: LastKnownGood, source: Source) -> Offer:
         read_facts(stored.raw).run_id: stored.location for stored in found.models if stored.location is not None
     }
     revoked = frozenset(found.revoked)
-    return Offer(found.document, source, found.experiment_id, found.submodel_name, facts, locations, revoked)
+    return Offer(
+        found.document,
+        source,
+        found.experiment_id,
+        found.submodel_name,
+        facts,
+        locations,
+        revoked=revoked,
+        adopted_at=found.adopted_at,
+    )
